@@ -1,0 +1,1 @@
+"""Checkpoints, recipes and pictures of our own; installed as mmfm.assets."""

@@ -1,0 +1,1 @@
+"""The pages, one a file; installed as mmfm.demos."""

@@ -1,0 +1,1 @@
+"""What the models learn from and look at."""

@@ -1,0 +1,234 @@
+"""A model's name -> its files on this machine.
+
+    vit-cifar                       bundled with the package
+    runs/a, model.safetensors       a folder or a file: ours, timm's or transformers'
+    timm:vit_base_patch16_224       a checkpoint of timm, from the Hugging Face cache or the network
+    hf:facebook/dinov2-small        a repository of the Hugging Face hub, likewise
+
+Files only: nothing here knows what is in them.
+"""
+
+import json
+import os
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from mmfm.errors import BadInput, BadWeights, NotHere, Offline
+
+Origin = Literal["bundled", "local", "hub"]
+
+# What a checkpoint needs, without the same weights in three more formats: safe ones before others.
+_SMALL = ("*.json", "*.txt", "*.model")
+_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of one checkpoint."""
+
+    name: str  # as it was asked for
+    origin: Origin
+    folder: Path
+    weights: tuple[Path, ...]  # one file, or the shards of one
+
+    def settings(self, file: str = "config.json") -> dict[str, Any] | None:
+        """A JSON file of the checkpoint, None where it has none of that name."""
+        path = self.folder / file
+        if not path.is_file():
+            return None
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BadWeights(f"{path}: not whole JSON ({error})") from error
+        if not isinstance(settings, dict):
+            raise BadWeights(f"{path}: holds something else than settings")
+        return settings
+
+
+def find(name: str) -> Found:
+    """Find the files of a model by its name, over the network where it names a hub's."""
+    if not name.strip():
+        raise BadInput(f"an empty model name; {_what_is_here()}")
+    if name in bundled():
+        return in_folder(bundled()[name], name, "bundled")
+    if name.startswith("timm:"):
+        return in_folder(_fetch(_timm_repository(name), name), name, "hub")
+    if name.startswith("hf:"):
+        return in_folder(_fetch(name.removeprefix("hf:"), name), name, "hub")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return in_folder(path, name, "local")
+    if path.is_file():
+        return Found(name, "local", path.parent, (path,))
+    raise NotHere(
+        f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"
+    )
+
+
+def _what_is_here() -> str:
+    here = ", ".join([*bundled(), *cached()]) or "none"
+    return f"here are: {here}; or name a folder, timm:NAME or hf:OWNER/NAME"
+
+
+def bundled() -> dict[str, Path]:
+    """The checkpoints that came with the package, by name."""
+    root = Path(str(files("mmfm.assets") / "checkpoints"))
+    if not root.is_dir():
+        return {}
+    return {path.name: path for path in sorted(root.iterdir()) if (path / "config.json").is_file()}
+
+
+def in_folder(folder: Path, name: str, origin: Origin = "local") -> Found:
+    """The checkpoint in a folder; safe formats before older ones."""
+    for file in _WEIGHTS:
+        path = folder / file
+        if path.is_file():
+            return Found(name, origin, folder, _shards(path) if path.suffix == ".json" else (path,))
+    there = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
+    raise NotHere(
+        f"{name}: no model.safetensors or pytorch_model.bin in {folder}; it holds {there}"
+    )
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise BadWeights(f"{index}: not an index of weight files") from error
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise NotHere(f"{index}: names {missing[0]}, which is not beside it")
+    return tuple(index.parent / name for name in names)
+
+
+# --- the hub ------------------------------------------------------------------------------------
+
+
+def cached() -> list[str]:
+    """Names of the hub's checkpoints that are already on this machine."""
+    return [
+        f"timm:{repository.removeprefix('timm/')}"
+        if repository.startswith("timm/")
+        else f"hf:{repository}"
+        for repository in _cached_repositories()
+    ]
+
+
+def _cached_repositories() -> Iterator[str]:
+    folder = _cache_folder()
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.glob("models--*--*")):
+        if any(path.glob("snapshots/*/config.json")):
+            yield path.name.removeprefix("models--").replace("--", "/", 1)
+
+
+def _cache_folder() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _timm_repository(name: str) -> str:
+    """timm's name may leave out which training it means; the cache or timm knows the usual one."""
+    short = name.removeprefix("timm:")
+    if "." in short:
+        return f"timm/{short}"
+    for repository in _cached_repositories():
+        if repository == f"timm/{short}" or repository.startswith(f"timm/{short}."):
+            return repository
+    _demand_network(name)
+    from timm.models import get_pretrained_cfg, is_model
+
+    if not is_model(short):
+        raise NotHere(f"{name}: timm has no model of that name")
+    known = get_pretrained_cfg(short)
+    if known is None or not known.hf_hub_id:
+        raise NotHere(f"{name}: timm publishes no weights under that name")
+    return f"timm/{known.architecture}.{known.tag}" if known.tag else f"timm/{known.architecture}"
+
+
+def _fetch(repository: str, name: str) -> Path:
+    """The folder of a hub repository: from the cache, else over the network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        folder = Path(snapshot_download(repository, local_files_only=True))
+        if any((folder / file).is_file() for file in _WEIGHTS):
+            return folder
+    except LocalEntryNotFoundError:
+        pass  # not in the cache: go on and fetch it
+    except HFValidationError as error:
+        raise BadInput(f"{name}: a hub name looks like hf:OWNER/NAME") from error
+    _demand_network(name)
+    try:
+        for pattern in _PATTERNS:
+            folder = Path(snapshot_download(repository, allow_patterns=[*_SMALL, pattern]))
+            if any((folder / file).is_file() for file in _WEIGHTS):
+                break
+        return folder
+    except GatedRepoError as error:
+        raise NotHere(f"{name}: ask for access on the hub, then run `hf auth login`") from error
+    except RepositoryNotFoundError as error:
+        raise NotHere(f"{name}: the hub has no such repository (or it is private)") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise Offline(
+            f"{name}: fetching it broke off; the same command goes on from there"
+        ) from error
+
+
+def _demand_network(name: str) -> None:
+    if not network():
+        raise Offline(
+            f"{name} is not on this machine and the hub cannot be reached; {_what_is_here()} "
+            "(get it once with a network, and it stays in the cache)"
+        )
+
+
+def network(seconds: float = 1.2) -> bool:
+    """Whether the hub answers. Anything it says will do; a name that hangs is given up in time."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return False
+    from huggingface_hub import constants
+
+    return _in_time(lambda: _answers(constants.ENDPOINT, seconds), seconds)
+
+
+def _answers(address: str, seconds: float) -> bool:
+    request = urllib.request.Request(address, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=seconds).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _in_time(question: Callable[[], bool], seconds: float) -> bool:
+    """Ask in a thread that is left behind when it does not answer: looking up a name can hang."""
+    answer: list[bool] = []
+    thread = threading.Thread(target=lambda: answer.append(question()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(answer and answer[0])

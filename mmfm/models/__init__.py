@@ -1,0 +1,1 @@
+"""The models, each one file that reads from top to bottom."""

@@ -1,0 +1,235 @@
+"""transformers' ViT, DINOv2 and SigLIP: their names, and how their settings say what ours say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mmfm.data.pictures import Preprocessing
+from mmfm.errors import BadInput
+from mmfm.models.vit import ViTConfig
+from mmfm.models.weights import Table, drop_batch, flat_patches
+from mmfm.nn import Activation
+
+_VIT_AND_DINOV2: Table = [
+    ("cls", "embeddings.cls_token", drop_batch),
+    ("registers", "embeddings.register_tokens", drop_batch),
+    ("positions", "embeddings.position_embeddings", drop_batch),
+    ("embed.weight", "embeddings.patch_embeddings.projection.weight", flat_patches),
+    ("embed.bias", "embeddings.patch_embeddings.projection.bias"),
+    ("blocks.*.attention.q.weight", "encoder.layer.*.attention.attention.query.weight"),
+    ("blocks.*.attention.q.bias", "encoder.layer.*.attention.attention.query.bias"),
+    ("blocks.*.attention.k.weight", "encoder.layer.*.attention.attention.key.weight"),
+    ("blocks.*.attention.k.bias", "encoder.layer.*.attention.attention.key.bias"),
+    ("blocks.*.attention.v.weight", "encoder.layer.*.attention.attention.value.weight"),
+    ("blocks.*.attention.v.bias", "encoder.layer.*.attention.attention.value.bias"),
+    ("blocks.*.attention.out.weight", "encoder.layer.*.attention.output.dense.weight"),
+    ("blocks.*.attention.out.bias", "encoder.layer.*.attention.output.dense.bias"),
+    ("norm_after.weight", "layernorm.weight"),
+    ("norm_after.bias", "layernorm.bias"),
+    ("pooler.weight", "pooler.dense.weight"),
+    ("pooler.bias", "pooler.dense.bias"),
+    ("head.weight", "classifier.weight"),
+    ("head.bias", "classifier.bias"),
+]
+
+VIT: Table = [
+    *_VIT_AND_DINOV2,
+    ("blocks.*.norm1.weight", "encoder.layer.*.layernorm_before.weight"),
+    ("blocks.*.norm1.bias", "encoder.layer.*.layernorm_before.bias"),
+    ("blocks.*.norm2.weight", "encoder.layer.*.layernorm_after.weight"),
+    ("blocks.*.norm2.bias", "encoder.layer.*.layernorm_after.bias"),
+    ("blocks.*.mlp.up.weight", "encoder.layer.*.intermediate.dense.weight"),
+    ("blocks.*.mlp.up.bias", "encoder.layer.*.intermediate.dense.bias"),
+    ("blocks.*.mlp.down.weight", "encoder.layer.*.output.dense.weight"),
+    ("blocks.*.mlp.down.bias", "encoder.layer.*.output.dense.bias"),
+]
+
+DINOV2: Table = [
+    *_VIT_AND_DINOV2,
+    ("blocks.*.norm1.weight", "encoder.layer.*.norm1.weight"),
+    ("blocks.*.norm1.bias", "encoder.layer.*.norm1.bias"),
+    ("blocks.*.scale1.weight", "encoder.layer.*.layer_scale1.lambda1"),
+    ("blocks.*.norm2.weight", "encoder.layer.*.norm2.weight"),
+    ("blocks.*.norm2.bias", "encoder.layer.*.norm2.bias"),
+    ("blocks.*.mlp.up.weight", "encoder.layer.*.mlp.fc1.weight"),
+    ("blocks.*.mlp.up.bias", "encoder.layer.*.mlp.fc1.bias"),
+    ("blocks.*.mlp.down.weight", "encoder.layer.*.mlp.fc2.weight"),
+    ("blocks.*.mlp.down.bias", "encoder.layer.*.mlp.fc2.bias"),
+    ("blocks.*.mlp.{gate|up}.weight", "encoder.layer.*.mlp.weights_in.weight"),
+    ("blocks.*.mlp.{gate|up}.bias", "encoder.layer.*.mlp.weights_in.bias"),
+    ("blocks.*.mlp.down.weight", "encoder.layer.*.mlp.weights_out.weight"),
+    ("blocks.*.mlp.down.bias", "encoder.layer.*.mlp.weights_out.bias"),
+    ("blocks.*.scale2.weight", "encoder.layer.*.layer_scale2.lambda1"),
+]
+
+SIGLIP: Table = [
+    ("positions", "embeddings.position_embedding.weight"),
+    ("embed.weight", "embeddings.patch_embedding.weight", flat_patches),
+    ("embed.bias", "embeddings.patch_embedding.bias"),
+    ("blocks.*.norm1.weight", "encoder.layers.*.layer_norm1.weight"),
+    ("blocks.*.norm1.bias", "encoder.layers.*.layer_norm1.bias"),
+    ("blocks.*.attention.q.weight", "encoder.layers.*.self_attn.q_proj.weight"),
+    ("blocks.*.attention.q.bias", "encoder.layers.*.self_attn.q_proj.bias"),
+    ("blocks.*.attention.k.weight", "encoder.layers.*.self_attn.k_proj.weight"),
+    ("blocks.*.attention.k.bias", "encoder.layers.*.self_attn.k_proj.bias"),
+    ("blocks.*.attention.v.weight", "encoder.layers.*.self_attn.v_proj.weight"),
+    ("blocks.*.attention.v.bias", "encoder.layers.*.self_attn.v_proj.bias"),
+    ("blocks.*.attention.out.weight", "encoder.layers.*.self_attn.out_proj.weight"),
+    ("blocks.*.attention.out.bias", "encoder.layers.*.self_attn.out_proj.bias"),
+    ("blocks.*.norm2.weight", "encoder.layers.*.layer_norm2.weight"),
+    ("blocks.*.norm2.bias", "encoder.layers.*.layer_norm2.bias"),
+    ("blocks.*.mlp.up.weight", "encoder.layers.*.mlp.fc1.weight"),
+    ("blocks.*.mlp.up.bias", "encoder.layers.*.mlp.fc1.bias"),
+    ("blocks.*.mlp.down.weight", "encoder.layers.*.mlp.fc2.weight"),
+    ("blocks.*.mlp.down.bias", "encoder.layers.*.mlp.fc2.bias"),
+    ("norm_after.weight", "post_layernorm.weight"),
+    ("norm_after.bias", "post_layernorm.bias"),
+    ("attention_pool.probe", "head.probe", drop_batch),
+    ("attention_pool.attention.{q|k|v}.weight", "head.attention.in_proj_weight"),
+    ("attention_pool.attention.{q|k|v}.bias", "head.attention.in_proj_bias"),
+    ("attention_pool.attention.out.weight", "head.attention.out_proj.weight"),
+    ("attention_pool.attention.out.bias", "head.attention.out_proj.bias"),
+    ("attention_pool.norm.weight", "head.layernorm.weight"),
+    ("attention_pool.norm.bias", "head.layernorm.bias"),
+    ("attention_pool.mlp.up.weight", "head.mlp.fc1.weight"),
+    ("attention_pool.mlp.up.bias", "head.mlp.fc1.bias"),
+    ("attention_pool.mlp.down.weight", "head.mlp.fc2.weight"),
+    ("attention_pool.mlp.down.bias", "head.mlp.fc2.bias"),
+    ("head.weight", "classifier.weight"),
+    ("head.bias", "classifier.bias"),
+]
+
+TABLES: dict[str, Table] = {
+    "vit": VIT,
+    "dinov2": DINOV2,
+    "dinov2_with_registers": DINOV2,
+    "siglip": SIGLIP,
+    "siglip_vision_model": SIGLIP,
+}
+PREFIXES = ("vit.", "dinov2.", "dinov2_with_registers.", "vision_model.")
+
+# What the checkpoints carry beside the picture tower: masks for training, SigLIP's other half.
+UNUSED = ("**mask_token", "text_model.**", "logit_scale", "logit_bias", "**position_ids")
+
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+}
+
+
+def prefix(state: Mapping[str, Tensor]) -> str:
+    """The name under which a checkpoint keeps its picture tower; a bare tower has none."""
+    return next((p for p in PREFIXES if any(key.startswith(p) for key in state)), "")
+
+
+def unused(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names that may be left over; SigLIP's classifier averages, so its pooling head idles too."""
+    averaged = settings["model_type"].startswith("siglip") and "classifier.weight" in state
+    return (*UNUSED, f"{prefix(state)}head.**") if averaged else UNUSED
+
+
+def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> ViTConfig:
+    """Our settings from transformers' `config.json`; the weights say which heads are there."""
+    family = settings["model_type"]
+    if family not in TABLES:
+        known = ", ".join(TABLES)
+        raise BadInput(f"{name}: a {family!r} is no vision transformer we know; we know {known}")
+    given = settings.get("vision_config", settings) if family == "siglip" else settings
+    siglip = family.startswith("siglip")
+    dim = given.get("hidden_size", 768)
+    activation = given.get("hidden_act", "gelu_pytorch_tanh" if siglip else "gelu")
+    if activation not in _ACTIVATIONS:
+        raise BadInput(f"{name}: an activation {activation!r} that we do not know")
+    swiglu = bool(given.get("use_swiglu_ffn"))
+    mlp_dim = given.get("intermediate_size", 3072)
+    if family.startswith("dinov2"):
+        mlp_dim = int(dim * given.get("mlp_ratio", 4))
+        mlp_dim = (int(mlp_dim * 2 / 3) + 7) // 8 * 8 if swiglu else mlp_dim
+    head = state.get("classifier.weight")
+    if siglip:
+        has_pool = any("head.probe" in key for key in state)
+        pool = "map" if has_pool and head is None else "mean"
+    else:
+        pool = "cls+mean" if head is not None and head.shape[1] == 2 * dim else "cls"
+    return ViTConfig(
+        image_size=_pair(given.get("image_size", 224)),
+        patch_size=_one(given.get("patch_size", 14 if family.startswith("dinov2") else 16), name),
+        channels=given.get("num_channels", 3),
+        dim=dim,
+        depth=given.get("num_hidden_layers", 12),
+        heads=given.get("num_attention_heads", 12),
+        mlp_dim=mlp_dim,
+        activation="swiglu" if swiglu else _ACTIVATIONS[activation],
+        cls_token=not siglip,
+        registers=given.get("num_register_tokens", 4 if "registers" in family else 0),
+        # Only the registers' resizing smooths; the rest stretch as plain bicubic does.
+        antialias_positions=family == "dinov2_with_registers",
+        qkv_bias=given.get("qkv_bias", True),
+        layer_scale=given.get("layerscale_value", 1.0) if family.startswith("dinov2") else None,
+        norm_eps=given.get("layer_norm_eps", 1e-12 if family == "vit" else 1e-6),
+        pool=pool,
+        pooler=any(key.endswith("pooler.dense.weight") for key in state),
+        classes=0 if head is None else head.shape[0],
+    )
+
+
+def _pair(size: int | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _one(size: int | list[int], name: str) -> int:
+    height, width = _pair(size)
+    if height != width:
+        raise BadInput(f"{name}: patches of {height}x{width} pixels; only square ones are known")
+    return height
+
+
+_RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def preprocessing(
+    settings: Mapping[str, Any] | None, family: str, config: ViTConfig
+) -> Preprocessing:
+    """The picture processor that `preprocessor_config.json` describes, at the model's size.
+
+    Without such a file it is the one that transformers' own processor of the family starts with.
+    """
+    given = dict(settings or {})
+    half = (0.5,) * config.channels
+    if family.startswith("dinov2"):
+        defaults = {
+            "image_mean": _IMAGENET[0],
+            "image_std": _IMAGENET[1],
+            "resample": 3,
+            "do_center_crop": True,
+            "size": {"shortest_edge": round(config.image_size[0] * 256 / 224)},
+        }
+    else:
+        resample = 3 if family.startswith("siglip") else 2
+        defaults = {"image_mean": half, "image_std": half, "resample": resample}
+    given = defaults | given
+    crop = bool(given.get("do_center_crop"))
+    size = config.image_size
+    if crop and isinstance(given.get("crop_size"), Mapping):
+        size = (given["crop_size"]["height"], given["crop_size"]["width"])
+    elif not crop and "height" in given.get("size", {}):
+        size = (given["size"]["height"], given["size"]["width"])
+    edge = given.get("size", {}).get("shortest_edge") if crop else None
+    return Preprocessing(
+        size=size,
+        mean=tuple(given["image_mean"]),
+        std=tuple(given["image_std"]),
+        fit="crop" if crop else "squash",
+        interpolation=_RESAMPLE[given["resample"]],  # type: ignore[arg-type]
+        crop_fraction=min(size) / edge if edge else 1.0,
+    )
+
+
+def labels(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names in the order of the logits."""
+    names = settings.get("id2label") or {}
+    return tuple(names[key] for key in sorted(names, key=int))

@@ -1,0 +1,416 @@
+"""The vision transformer: a picture becomes patches, patches become tokens, tokens talk.
+
+Dosovitskiy et al. 2021, with what its descendants added: registers (Darcet et al. 2024), attention
+pooling (Zhai et al. 2022), layer scale (Touvron et al. 2021), the distillation token of DeiT. One
+class runs the published checkpoints of timm, DeiT, transformers' ViT, DINOv2 and SigLIP, and ours.
+
+Shapes: b pictures, c channels, n patches, t tokens (patches and what stands before them),
+d numbers a token, h heads, k classes.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mmfm.data.pictures import Preprocessing
+from mmfm.errors import BadInput
+from mmfm.nn import (
+    MLP,
+    Activation,
+    Attention,
+    Block,
+    LayerNorm,
+    resize_positions,
+    sincos_2d,
+)
+
+Pool = Literal["cls", "mean", "map", "cls+mean"]
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """What a vision transformer is made of."""
+
+    image_size: tuple[int, int] = (224, 224)  # height and width that the positions were learned at
+    patch_size: int = 16
+    channels: int = 3
+    dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_dim: int = 3072
+    activation: Activation = "gelu"
+    cls_token: bool = True  # a token of no patch, into which the picture is summed up
+    distilled: bool = False  # DeiT's second such token, with a head of its own
+    registers: int = 0  # tokens of no patch and no meaning: scratch paper
+    positions: Literal["learned", "sincos", "none"] = "learned"  # of the patches
+    antialias_positions: bool = True  # when positions are resized: timm yes, transformers no
+    patch_bias: bool = True
+    qkv_bias: bool = True
+    qk_norm: bool = False
+    layer_scale: float | None = None  # its initial value
+    norm_eps: float = 1e-6
+    norm_before: bool = False  # a norm between the positions and the first block (CLIP)
+    norm_after: bool = True  # a norm over all tokens after the last block
+    pool: Pool = "cls"
+    norm_pooled: bool = False  # a norm over the pooled token instead (timm's fc_norm)
+    pooler: bool = False  # a last tanh layer over the pooled token (transformers' ViTModel)
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_size", tuple(self.image_size))  # JSON knows lists only
+        height, width = self.image_size
+        _require(min(height, width, self.patch_size, self.channels) >= 1, "sizes must be positive")
+        _require(
+            height % self.patch_size == 0 and width % self.patch_size == 0,
+            f"patches of {self.patch_size} pixels do not divide a picture of {height}x{width}",
+        )
+        _require(
+            self.heads >= 1 and self.dim % self.heads == 0,
+            f"{self.dim} numbers a token do not divide among {self.heads} heads",
+        )
+        _require(
+            self.cls_token or self.pool not in ("cls", "cls+mean"),
+            f"pooling by {self.pool!r} needs a CLS token",
+        )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
+    def patch_dim(self) -> int:
+        """Numbers in one patch."""
+        return self.patch_size**2 * self.channels
+
+    @property
+    def prefix(self) -> int:
+        """Tokens that stand before the patches: CLS, distillation, registers."""
+        return self.cls_token + self.distilled + self.registers
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise BadInput(message)
+
+
+# The paper's sizes (table 1 there; Ti and S from DeiT, so400m from Alabdulmohsin et al. 2023).
+SIZES: dict[str, dict[str, int]] = {
+    "Ti": {"dim": 192, "depth": 12, "heads": 3, "mlp_dim": 768},
+    "S": {"dim": 384, "depth": 12, "heads": 6, "mlp_dim": 1536},
+    "B": {"dim": 768, "depth": 12, "heads": 12, "mlp_dim": 3072},
+    "L": {"dim": 1024, "depth": 24, "heads": 16, "mlp_dim": 4096},
+    "H": {"dim": 1280, "depth": 32, "heads": 16, "mlp_dim": 5120},
+    "so400m": {"dim": 1152, "depth": 27, "heads": 16, "mlp_dim": 4304},
+}
+VARIANTS: dict[str, dict[str, int]] = {
+    f"{size}/{patch}": {**SIZES[size], "patch_size": patch}
+    for size, patches in {
+        "Ti": (16,),
+        "S": (32, 16, 14, 8),
+        "B": (32, 16, 14, 8),
+        "L": (32, 16, 14),
+        "H": (16, 14),
+        "so400m": (16, 14),
+    }.items()
+    for patch in patches
+}
+
+
+@dataclass
+class ViTOutput:
+    """All that one pass over some pictures has made."""
+
+    tokens: Float[Tensor, "b t d"]  # after the last norm
+    pooled: Float[Tensor, "b d"]
+    logits: Float[Tensor, "b k"] | None  # if the model has a head
+    prefix: int  # tokens that stand before the patches
+    grid: tuple[int, int]  # rows and columns of patches
+    layers: list[Float[Tensor, "b t d"]] = field(default_factory=list[Tensor])
+    """On request: the tokens before the first block, then after each block."""
+    attention: dict[int, Float[Tensor, "b h t t"]] = field(default_factory=dict[int, Tensor])
+    """On request: who looked at whom, by block."""
+
+    @property
+    def patches(self) -> Float[Tensor, "b n d"]:
+        """The tokens that stand for patches."""
+        return self.tokens[:, self.prefix :]
+
+
+class ViT(nn.Module):
+    """A vision transformer, with the preprocessing and class names its weights were made for."""
+
+    def __init__(
+        self,
+        config: ViTConfig,
+        preprocessing: Preprocessing | None = None,
+        labels: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        c = self.config = config
+        half = (0.5,) * c.channels
+        self.preprocessing = preprocessing or Preprocessing(c.image_size, mean=half, std=half)
+        self.labels = tuple(labels)
+        self.source = "random weights"
+
+        norm = partial(LayerNorm, eps=c.norm_eps)
+        self.embed = nn.Linear(c.patch_dim, c.dim, bias=c.patch_bias)
+        self.cls = nn.Parameter(torch.zeros(1, c.dim)) if c.cls_token else None
+        self.distillation = nn.Parameter(torch.zeros(1, c.dim)) if c.distilled else None
+        self.registers = nn.Parameter(torch.zeros(c.registers, c.dim)) if c.registers else None
+        self.positions = None
+        if c.positions == "learned":
+            self.positions = nn.Parameter(torch.zeros(c.grid[0] * c.grid[1], c.dim))
+        self.norm_before = norm(c.dim) if c.norm_before else nn.Identity()
+        self.blocks = nn.ModuleList(
+            Block(
+                c.dim,
+                c.heads,
+                c.mlp_dim,
+                activation=c.activation,
+                norm=norm,
+                bias=c.qkv_bias,
+                qk_norm=norm if c.qk_norm else None,
+                layer_scale=c.layer_scale,
+            )
+            for _ in range(c.depth)
+        )
+        self.norm_after = norm(c.dim) if c.norm_after else nn.Identity()
+        self.attention_pool = AttentionPool(c) if c.pool == "map" else None
+        self.norm_pooled = norm(c.dim) if c.norm_pooled else nn.Identity()
+        self.pooler = nn.Linear(c.dim, c.dim) if c.pooler else None
+        pooled_dim = 2 * c.dim if c.pool == "cls+mean" else c.dim
+        self.head = nn.Linear(pooled_dim, c.classes) if c.classes else None
+        self.distillation_head = nn.Linear(c.dim, c.classes) if c.distilled and c.classes else None
+        self.reset()
+
+    def reset(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh weights: narrow normal ones, zero biases and a head that starts out silent."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.ndim == 2 and not name.startswith(("head", "distillation_head")):
+                nn.init.trunc_normal_(parameter, std=0.02, generator=generator)
+            elif parameter.ndim == 2:
+                nn.init.zeros_(parameter)
+
+    # --- from pixels to patches and back --------------------------------------------------------
+
+    def patchify(self, images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b n p"]:
+        """Cut pictures into squares, row by row, each one written out as a row of numbers."""
+        return patchify(self._checked(images), self.config.patch_size)
+
+    def unpatchify(
+        self, patches: Float[Tensor, "b n p"], grid: tuple[int, int] | None = None
+    ) -> Float[Tensor, "b c y x"]:
+        """Put the squares together again."""
+        return unpatchify(patches, self.config.patch_size, grid or self.config.grid)
+
+    # --- the whole ------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        images: Float[Tensor, "b c y x"],
+        *,
+        keep: Bool[Tensor, " n"] | Bool[Tensor, "b n"] | None = None,
+        layers: bool = False,
+        attention: bool | Collection[int] = False,
+    ) -> ViTOutput:
+        """Look at pictures of any size that the patches divide.
+
+        `keep` drops the other patches before the first block: the model never learns that they
+        were there. One choice serves all pictures, or each has its own of the same number.
+        `layers` and `attention` (of all blocks, or of those named) are handed out too.
+        """
+        c = self.config
+        wanted = range(c.depth) if attention is True else (attention or ())
+        _require(set(wanted) <= set(range(c.depth)), f"the model's blocks are 0 to {c.depth - 1}")
+        patches = self.patchify(images)  # b n p
+        grid = (images.shape[-2] // c.patch_size, images.shape[-1] // c.patch_size)
+        x = self.embed(patches)  # b n d
+        x = self._with_prefix_and_positions(x, grid)  # b t d
+        if keep is not None:
+            x = self._without_dropped(x, keep)  # b t d, a smaller t
+        x = self.norm_before(x)
+
+        tokens, weights = [x], dict[int, Tensor]()
+        for number, block in enumerate(self.blocks):
+            if number in wanted:
+                assert isinstance(block, Block)
+                weights[number] = block.attention_weights(x)  # b h t t
+            x = block(x)  # b t d
+            if layers:
+                tokens.append(x)
+
+        x = self.norm_after(x)  # b t d
+        pooled = self.norm_pooled(self._pool(x))  # b d
+        if self.pooler is not None:
+            pooled = self.pooler(pooled).tanh()  # b d
+        return ViTOutput(
+            tokens=x,
+            pooled=pooled,
+            logits=self._logits(x, pooled),  # b k
+            prefix=c.prefix,
+            grid=grid,
+            layers=tokens if layers else [],
+            attention=weights,
+        )
+
+    def _with_prefix_and_positions(
+        self, x: Float[Tensor, "b n d"], grid: tuple[int, int]
+    ) -> Float[Tensor, "b t d"]:
+        c = self.config
+        parts = [part for part in (self.cls, self.distillation, self.registers) if part is not None]
+        prefix = torch.cat(parts) if parts else x.new_zeros(0, c.dim)  # t-n d
+        if self.positions is not None:
+            x = x + resize_positions(self.positions, c.grid, grid, antialias=c.antialias_positions)
+        elif c.positions == "sincos":
+            x = x + sincos_2d(*grid, c.dim).to(x)
+        return torch.cat([repeat(prefix, "t d -> b t d", b=len(x)), x], dim=1)
+
+    def _without_dropped(
+        self, x: Float[Tensor, "b t d"], keep: Bool[Tensor, "... n"]
+    ) -> Float[Tensor, "b s d"]:
+        patches = x.shape[1] - self.config.prefix
+        keep = keep.expand(len(x), -1)
+        counts = keep.sum(dim=1)
+        _require(
+            keep.shape[1] == patches and bool((counts == counts[0]).all() and counts[0] > 0),
+            f"keep says yes or no to each of {patches} patches, yes to as many in every picture",
+        )
+        ahead = keep.new_ones(len(x), self.config.prefix)
+        return rearrange(x[torch.cat([ahead, keep], dim=1)], "(b s) d -> b s d", b=len(x))
+
+    def _pool(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b d"]:
+        if self.attention_pool is not None:
+            return self.attention_pool(x[:, self.config.prefix :])
+        if self.config.distilled:
+            return x[:, :2].mean(dim=1)
+        if self.config.pool == "cls":
+            return x[:, 0]
+        mean = x[:, self.config.prefix :].mean(dim=1)
+        return torch.cat([x[:, 0], mean], dim=-1) if self.config.pool == "cls+mean" else mean
+
+    def _logits(self, x: Tensor, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b k"] | None:
+        if self.head is None:
+            return None
+        if self.distillation_head is not None:
+            return (self.head(x[:, 0]) + self.distillation_head(x[:, 1])) / 2
+        return self.head(pooled)
+
+    def _checked(self, images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+        c = self.config
+        _require(images.ndim == 4, f"pictures come as (b c h w), not as {tuple(images.shape)}")
+        channels, height, width = images.shape[1:]
+        _require(
+            channels == c.channels, f"the model looks at {c.channels} channels, not {channels}"
+        )
+        low = [side // c.patch_size * c.patch_size for side in (height, width)]
+        near = "x".join(str(max(side, c.patch_size)) for side in low)
+        _require(
+            low == [height, width] and min(low) > 0,
+            f"patches of {c.patch_size} pixels do not divide a picture of {height}x{width}; "
+            f"the nearest that fits is {near}",
+        )
+        return images
+
+
+class AttentionPool(nn.Module):
+    """Let one learned question gather the answer from all patches (MAP; Zhai et al. 2022)."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.probe = nn.Parameter(torch.zeros(1, config.dim))
+        self.attention = Attention(config.dim, config.heads)
+        self.norm = LayerNorm(config.dim, config.norm_eps)
+        self.mlp = MLP(config.dim, config.mlp_dim, config.activation)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
+        probe = repeat(self.probe, "1 d -> b 1 d", b=len(x))
+        x = self.attention(probe, x)  # b 1 d
+        x = x + self.mlp(self.norm(x))
+        return x[:, 0]
+
+
+def patchify(images: Float[Tensor, "b c y x"], size: int) -> Float[Tensor, "b n p"]:
+    """Cut pictures into squares of `size` pixels, row by row; the inverse of `unpatchify`."""
+    height, width = images.shape[-2:]
+    _require(
+        size >= 1 and height % size == 0 and width % size == 0,
+        f"patches of {size} pixels do not divide a picture of {height}x{width}",
+    )
+    return rearrange(images, "b c (h p) (w q) -> b (h w) (p q c)", p=size, q=size)
+
+
+def unpatchify(
+    patches: Float[Tensor, "b n p"], size: int, grid: tuple[int, int]
+) -> Float[Tensor, "b c y x"]:
+    """Put squares together again, `grid` rows and columns of them."""
+    return rearrange(
+        patches, "b (h w) (p q c) -> b c (h p) (w q)", h=grid[0], w=grid[1], p=size, q=size
+    )
+
+
+# --- what attention says ------------------------------------------------------------------------
+
+
+def rollout(attention: Sequence[Float[Tensor, "b h t t"]]) -> Float[Tensor, "b t t"]:
+    """Follow attention through all layers: how much of each first token is in each last one.
+
+    Abnar & Zuidema 2020, section 3: half of each layer is its shortcut, so half of each step stays.
+    """
+    flow: Tensor | None = None
+    for weights in attention:
+        step = weights.mean(dim=1)  # b t t
+        step = (step + torch.eye(step.shape[-1]).to(step)) / 2
+        flow = step if flow is None else step @ flow
+    if flow is None:
+        raise BadInput("rollout needs the attention of at least one layer")
+    return flow
+
+
+def similarity(tokens: Float[Tensor, "... n d"]) -> Float[Tensor, "... n n"]:
+    """The cosine between every two tokens: which patches the model takes for alike."""
+    unit = tokens / tokens.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return unit @ unit.transpose(-1, -2)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one picture costs."""
+
+    tokens: int
+    flops: int  # a multiplication and an addition count as two
+    parameters: int
+
+
+def cost(config: ViTConfig, height: int | None = None, width: int | None = None) -> Cost:
+    """Count the work for one picture; tokens cost linearly in the MLP, squared in attention."""
+    c = config
+    height, width = height or c.image_size[0], width or c.image_size[1]
+    patches = (height // c.patch_size) * (width // c.patch_size)
+    tokens = patches + c.prefix
+    mlp_layers = 3 if c.activation == "swiglu" else 2
+    block = 4 * tokens * c.dim**2 + 2 * tokens**2 * c.dim + mlp_layers * tokens * c.dim * c.mlp_dim
+    pool = 0
+    if c.pool == "map":
+        pool = 2 * (1 + patches) * c.dim**2 + 2 * patches * c.dim + mlp_layers * c.dim * c.mlp_dim
+    head = c.classes * c.dim * (2 if c.distilled or c.pool == "cls+mean" else 1)
+    pooler = c.dim**2 if c.pooler else 0
+    multiplications = patches * c.patch_dim * c.dim + c.depth * block + pool + pooler + head
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in ViT(c).parameters())
+    return Cost(tokens, 2 * multiplications, parameters)
+
+
+def variant(name: str, **changes: Any) -> ViTConfig:
+    """A size of the paper by its name: `variant("B/16", classes=1000)`."""
+    if name not in VARIANTS:
+        raise BadInput(f"no variant {name!r}; there are {', '.join(VARIANTS)}")
+    return ViTConfig(**{**VARIANTS[name], **changes})

@@ -1,0 +1,303 @@
+"""Teach a vision transformer to name pictures, from digits to a folder of one's own."""
+
+import copy
+import os
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from mmfm import plot
+from mmfm.data.draws import uniform
+from mmfm.data.labelled import Augment, LabelledPictures, augment, load_labelled
+from mmfm.data.pictures import Preprocessing
+from mmfm.errors import BadInput, BadRun
+from mmfm.files import whole
+from mmfm.machine import pick_device
+from mmfm.models.checkpoints import save_vit
+from mmfm.models.vit import ViT, ViTConfig
+from mmfm.train import Batch, Plan, Run, Step, Team, fit
+
+_HELD_OUT = 0.1  # of data that has no held-out part of its own
+_GLANCE = 1000  # held-out pictures that are enough for a look in between
+_KEEP = 2  # the stream of draws that chooses patches; augmentation has its own
+
+
+@dataclass(frozen=True)
+class VitRecipe:
+    """All that decides what comes out, but the data."""
+
+    model: Mapping[str, Any]  # fields of ViTConfig
+    plan: Plan
+    size: int | None = None  # side of the pictures; None: as the data has them
+    augment: Augment = field(default_factory=Augment)
+    label_smoothing: float = 0.0
+    keep_patches: float = 1.0  # share of the patches that the model is shown in training
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_patches <= 1 or not 0 <= self.label_smoothing < 1:
+            raise BadInput("keep_patches lies above 0 and up to 1, label_smoothing from 0 up to 1")
+
+
+@dataclass
+class Report:
+    """A step, and what the held-out pictures said after it, if they were asked."""
+
+    step: Step
+    accuracy: float | None = None  # on held-out pictures
+    pictures: int = 0  # how many of them were asked
+
+
+def recipe_for(data: str) -> str:
+    """The name of the recipe that fits a data set best."""
+    known = {"digits": "vit-digits", "mnist": "vit-mnist", "fashion": "vit-mnist"}
+    return known.get(data, "vit-pictures")
+
+
+def read_recipe(name: str) -> VitRecipe:
+    """Read a recipe: one that came with the package, or a TOML file."""
+    shelf = Path(str(files("mmfm.assets") / "recipes"))
+    path = shelf / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        here = ", ".join(sorted(p.stem for p in shelf.glob("vit-*.toml")))
+        raise BadInput(f"no recipe {name!r}: it is neither a file nor one of {here}")
+    try:
+        return recipe_from(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise BadInput(f"{path}: not a recipe ({error})") from error
+
+
+def recipe_from(content: Mapping[str, Any]) -> VitRecipe:
+    """A recipe from its plain form: TOML in a file, JSON in a run folder."""
+    return VitRecipe(
+        model=content.get("model", {}),
+        plan=Plan(**content.get("plan", {})),
+        size=content.get("size"),
+        augment=Augment(**content.get("augment", {})),
+        **content.get("loss", {}),
+    )
+
+
+def _plain(recipe: VitRecipe) -> dict[str, Any]:
+    """The other way: what `recipe_from` reads."""
+    loss = {"label_smoothing": recipe.label_smoothing, "keep_patches": recipe.keep_patches}
+    return {
+        "size": recipe.size,
+        "model": dict(recipe.model),
+        "augment": asdict(recipe.augment),
+        "plan": asdict(recipe.plan),
+        "loss": loss,
+    }
+
+
+def train_vit(
+    data: str,
+    out: Path,
+    recipe: VitRecipe,
+    *,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Start a run in a new folder; yields a report for every step."""
+    settings = {"mmfm": 1, "train": "vit", "data": _absolute(data), "recipe": _plain(recipe)}
+    pictures, held_out = _load(data, recipe, progress)
+    _build(recipe, pictures)  # a recipe that cannot be built must not leave a folder behind
+    where = _local(pick_device(device))
+    with Team.joined(where), Run.start(out, settings) as run:
+        yield from _train(run, pictures, held_out, recipe, where, stop)
+
+
+def resume_vit(
+    out: Path,
+    *,
+    data: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
+    settings = Run.read_settings(out)
+    if data is not None and settings.get("data") != _absolute(data):
+        raise BadRun(
+            f"{out} was trained on {settings.get('data')}, not on {data}; leave out --data"
+        )
+    where = _local(pick_device(device))
+    with Team.joined(where), Run.resume(out, "vit") as run:
+        try:
+            recipe = recipe_from(settings["recipe"])
+            data = str(settings["data"])
+        except (KeyError, TypeError) as error:
+            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+        if changes:
+            recipe = replace(recipe, plan=replace(recipe.plan, **changes))
+        pictures, held_out = _load(data, recipe, progress)
+        yield from _train(run, pictures, held_out, recipe, where, stop)
+
+
+def _absolute(data: str) -> str:
+    """A run must find its data again from wherever it is resumed."""
+    return str(Path(data).resolve()) if Path(data).exists() else data
+
+
+def _local(device: torch.device) -> torch.device:
+    """Under torchrun every process takes its own GPU."""
+    if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
+        return device
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _load(
+    data: str, recipe: VitRecipe, progress: Callable[[int, int], None] | None
+) -> tuple[LabelledPictures, LabelledPictures]:
+    grey = recipe.model.get("channels") == 1
+    pictures, held_out = load_labelled(data, size=recipe.size, grey=grey, progress=progress)
+    if held_out is None:
+        pictures, held_out = pictures.split(_HELD_OUT, recipe.plan.seed)
+    return pictures, held_out
+
+
+def _build(recipe: VitRecipe, pictures: LabelledPictures) -> ViT:
+    """The model with its first weights, which the seed decides."""
+    height, width, channels = pictures.images.shape[1:]
+    half = (0.5,) * channels
+    fixed: dict[str, Any] = {
+        "image_size": (height, width),
+        "channels": channels,
+        "classes": len(pictures.names),
+    }
+    try:
+        config = ViTConfig(**{**recipe.model, **fixed})
+    except TypeError as error:
+        raise BadInput(f"the recipe's [model] does not fit a ViT ({error})") from error
+    model = ViT(config, Preprocessing((height, width), half, half), pictures.names)
+    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    return model
+
+
+def _train(
+    run: Run,
+    pictures: LabelledPictures,
+    held_out: LabelledPictures,
+    recipe: VitRecipe,
+    device: torch.device,
+    stop: Callable[[], bool],
+) -> Iterator[Report]:
+    model = _build(recipe, pictures)
+    averaged = copy.deepcopy(model)
+    steps = fit(
+        model,
+        _Shown(pictures, recipe, model.config),
+        _Loss(recipe.label_smoothing),
+        recipe.plan,
+        averaged=averaged,
+        # Muon takes the matrices inside the blocks; the first and last layer are AdamW's.
+        matrices=[
+            name
+            for name, p in model.named_parameters()
+            if name.startswith("blocks.") and p.ndim == 2
+        ],
+        run=run,
+        device=device,
+        stop=stop,
+    )
+    spent_looking, began = 0.0, time.monotonic()
+    for step in steps:
+        report = Report(step)
+        if step.saved and run.writable:
+            start = time.monotonic()
+            # Looking must not eat the time that was asked for: a twentieth of it at the most.
+            if step.last or spent_looking <= 0.05 * (start - began):
+                count = len(held_out) if step.last else min(_GLANCE, len(held_out))
+                report.pictures = count
+                report.accuracy = accuracy(averaged, held_out, count)
+                run.log(step=step.number, accuracy=report.accuracy, pictures=count)
+            _publish(run, averaged)
+            spent_looking += time.monotonic() - start
+        yield report
+
+
+class _Shown:
+    """The training pictures, varied anew each time they are shown."""
+
+    def __init__(self, pictures: LabelledPictures, recipe: VitRecipe, config: ViTConfig) -> None:
+        self.pictures, self.recipe = pictures, recipe
+        self.patches = config.grid[0] * config.grid[1]
+        self.kept = max(1, round(recipe.keep_patches * self.patches))
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
+        images = normalised(self.pictures.images[index])
+        batch = {
+            "images": augment(images, self.recipe.augment, seed, epoch, index),
+            "labels": self.pictures.labels[index],
+        }
+        if self.kept < self.patches:
+            lots = uniform(seed, epoch, index, self.patches, stream=_KEEP)
+            batch["keep"] = lots.argsort(dim=1).argsort(dim=1) < self.kept
+        return batch
+
+
+class _Loss:
+    """Cross-entropy, of the patches that are shown."""
+
+    def __init__(self, label_smoothing: float) -> None:
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        keep: Bool[Tensor, "b n"] | None = batch.get("keep")
+        logits = model(batch["images"], keep=keep).logits
+        return F.cross_entropy(logits, batch["labels"], label_smoothing=self.label_smoothing)
+
+
+def normalised(images: Tensor) -> Float[Tensor, "b c h w"]:
+    """Bytes as the model wants to see them: from -1 to 1, as its preprocessing does it."""
+    return rearrange(images, "b h w c -> b c h w").float() / 127.5 - 1
+
+
+@torch.inference_mode()
+def accuracy(model: ViT, pictures: LabelledPictures, count: int | None = None) -> float:
+    """The share of pictures that the model names right; `count` of them, spread evenly."""
+    device = next(model.parameters()).device
+    count = count or len(pictures)
+    chosen = torch.linspace(0, len(pictures) - 1, count).round().long()
+    right = 0
+    for some in chosen.split(250):
+        logits = model(normalised(pictures.images[some]).to(device)).logits
+        right += int((logits.argmax(dim=-1).cpu() == pictures.labels[some]).sum())
+    return right / count
+
+
+def _publish(run: Run, averaged: ViT) -> None:
+    """Leave in the run folder what a person wants from it: the model so far, and the picture."""
+    save_vit(averaged, run.folder)
+    rows = run.rows()
+    losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+    picture = plot.curve(_thin(losses), x="step", y="loss")
+    with whole(run.folder / "loss.png") as file:
+        picture.save(file, "PNG")
+
+
+def _thin(points: list[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:
+    """Averages over equal stretches, so that a long run draws as one readable line."""
+    size = max(1, len(points) // most)
+    stretches = [points[start : start + size] for start in range(0, len(points), size)]
+    return [
+        (stretch[-1][0], sum(loss for _, loss in stretch) / len(stretch)) for stretch in stretches
+    ]

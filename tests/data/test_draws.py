@@ -1,0 +1,135 @@
+"""A number depends on its address and on nothing else, and looks random from every side."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from mmfm.data.draws import normal, stratified, uniform
+from mmfm.errors import BadInput
+
+INDEX = torch.arange(4000)
+BOTH = pytest.mark.parametrize("draw", [uniform, normal])
+
+
+def numbers(draw, seed=0, epoch=0, index=INDEX, count=50, stream=0):
+    return draw(seed, torch.full_like(index, epoch), index, count, stream)
+
+
+@BOTH
+def test_the_same_address_gives_the_same_number(draw):
+    assert torch.equal(numbers(draw), numbers(draw))
+    assert numbers(draw).dtype == torch.float32 and numbers(draw).shape == (4000, 50)
+
+
+@BOTH
+def test_a_sample_draws_the_same_in_any_batch(draw):
+    whole = numbers(draw, count=37)
+    order = torch.randperm(4000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(numbers(draw, index=INDEX[order], count=37), whole[order])
+    for start, size in ((0, 1), (1, 2), (5, 7), (100, 33), (3999, 1)):
+        assert torch.equal(
+            numbers(draw, index=INDEX[start : start + size], count=37), whole[start : start + size]
+        )
+
+
+@BOTH
+def test_more_columns_leave_the_first_ones_as_they_were(draw):
+    for count in (1, 2, 7, 49):
+        assert torch.equal(numbers(draw, count=count), numbers(draw)[:, :count])
+    assert numbers(draw, count=0).shape == (4000, 0)
+
+
+@BOTH
+def test_one_epoch_for_all_and_one_for_each_are_the_same(draw):
+    assert torch.equal(draw(3, 5, INDEX, 4), numbers(draw, seed=3, epoch=5, count=4))
+    mixed = draw(3, torch.tensor([5, 6]), torch.tensor([1, 1]), 4)
+    assert torch.equal(mixed[1], draw(3, 6, torch.tensor([1]), 4)[0])
+
+
+@BOTH
+@pytest.mark.parametrize("key", ["seed", "epoch", "stream"])
+@pytest.mark.parametrize("value", [1, 2, 1 << 31, -1])
+def test_any_other_key_gives_other_numbers(draw, key, value):
+    same = numbers(draw) == numbers(draw, **{key: value})
+    assert same.float().mean() < 1e-4
+
+
+def test_keys_do_not_stand_in_for_one_another():
+    seen = {
+        uniform(seed, epoch, torch.tensor([index]), 4, stream).numpy().tobytes()
+        for seed in range(4)
+        for epoch in range(4)
+        for index in range(4)
+        for stream in range(4)
+    }
+    assert len(seen) == 4**4
+
+
+def test_uniform_numbers_are_even_and_below_one():
+    values = numbers(uniform).numpy()
+    assert values.min() >= 0 and values.max() < 1
+    counts, _ = np.histogram(values, bins=256, range=(0, 1))
+    assert stats.chisquare(counts).pvalue > 1e-3
+    assert abs(values.mean() - 0.5) < 0.003 and abs(values.var() - 1 / 12) < 0.001
+
+
+def test_normal_numbers_follow_the_bell_curve():
+    values = numbers(normal).numpy().ravel()
+    assert np.isfinite(values).all()
+    assert stats.kstest(values, "norm").pvalue > 1e-3
+    assert abs(values.mean()) < 0.01 and abs(values.std() - 1) < 0.01
+    assert abs(stats.skew(values)) < 0.03 and abs(stats.kurtosis(values)) < 0.06
+    assert 4 < np.abs(values).max() < 7
+
+
+@BOTH
+def test_neighbours_know_nothing_of_each_other(draw):
+    values = numbers(draw)
+    pairs = {
+        "samples": (values[:-1], values[1:]),
+        "columns": (values[:, :-1], values[:, 1:]),
+        "pairs of columns": (values[:, :-2], values[:, 2:]),
+        "epochs": (values, numbers(draw, epoch=1)),
+        "seeds": (values, numbers(draw, seed=1)),
+        "streams": (values, numbers(draw, stream=1)),
+        "epoch and sample": (values[1:], numbers(draw, epoch=1)[:-1]),
+    }
+    for name, (first, second) in pairs.items():
+        for left, right in ((first, second), (first.square(), second.square())):
+            both = np.corrcoef(left.numpy().ravel(), right.numpy().ravel())
+            assert abs(both[0, 1]) < 4.5 / np.sqrt(left.numel()), name
+
+
+def test_the_numbers_stay_what_they_are_from_version_to_version():
+    """A saved run goes on with the numbers that it began with."""
+    drawn = uniform(1, 2, torch.tensor([3, 4]), 3, stream=5)
+    assert (drawn * 2**24).long().tolist() == [
+        [13322563, 9372473, 7678200],
+        [363030, 14497685, 674715],
+    ]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 1 / 3, 0.5, 0.9])
+def test_a_stratified_split_takes_the_same_share_of_every_class(fraction):
+    labels = torch.arange(1000) % 7
+    most, rest = stratified(labels, fraction, seed=0)
+    assert torch.equal(torch.cat([most, rest]).sort().values, torch.arange(1000))
+    for label in range(7):
+        total, held = int((labels == label).sum()), int((labels[rest] == label).sum())
+        assert abs(held - fraction * total) <= 0.5
+    again, other = stratified(labels, fraction, seed=0)[1], stratified(labels, fraction, seed=1)[1]
+    assert torch.equal(rest, again) and not torch.equal(rest, other)
+
+
+def test_a_class_of_two_is_on_both_sides_and_one_of_one_is_trained_on():
+    most, rest = stratified(torch.tensor([0, 0, 1, 2, 2]), 0.01, seed=0)
+    assert 2 in most and len(rest) == 2
+    most, rest = stratified(torch.tensor([0, 0, 1, 2, 2]), 0.99, seed=0)
+    assert 2 in most and len(most) == 3
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, float("nan")])
+def test_a_share_of_nothing_or_all_is_refused(fraction):
+    with pytest.raises(BadInput):
+        stratified(torch.arange(4), fraction, seed=0)

@@ -1,0 +1,436 @@
+"""Every kind of set ends as the same tensor of pictures and labels, or is refused in one line; and a
+sample is varied the same in whatever batch it comes."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from mmfm.data import digits, labelled
+from mmfm.data.labelled import Augment, LabelledPictures, augment, load_labelled
+from mmfm.errors import BadData, BadInput, NotHere
+
+COLOURS = ("red", "lime", "blue", "black", "white")
+NAMES = ["고양이", "dog", "bird", "fish", "frog"]
+
+
+def picture_bytes(colour: str, size: tuple[int, int] = (8, 8), kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, kind)
+    return file.getvalue()
+
+
+def write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def table(path: Path, labels=(0, 1, 2, 0, 1, 2), metadata=None, image=None, **columns) -> Path:
+    """A parquet file whose picture i has the colour of its label."""
+    pictures = [picture_bytes(COLOURS[i % 3]) for i in range(len(labels))]
+    content = {"image": image or pictures, "label": labels, **columns}
+    made = pa.table({name: values for name, values in content.items() if values is not None})
+    pq.write_table(made.replace_schema_metadata(metadata), path, row_group_size=4)
+    return path
+
+
+def colours(pictures: LabelledPictures) -> list[tuple[int, ...]]:
+    return [tuple(image[0, 0].tolist()) for image in pictures.images]
+
+
+RGB = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+
+# Class folders ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    write(tmp_path / "cat" / "b.png", picture_bytes("lime"))
+    write(tmp_path / "cat" / "a.jpg", picture_bytes("red", kind="JPEG"))
+    write(tmp_path / "cat" / "more" / "deep" / "c.webp", picture_bytes("blue", kind="WEBP"))
+    write(tmp_path / "강아지" / "1.png", picture_bytes("white"))
+    return tmp_path
+
+
+def test_class_folders_give_their_names_as_labels(folders):
+    train, held_out = load_labelled(str(folders), size=None)
+    assert train.names == ("cat", "강아지") and held_out is None
+    assert train.labels.tolist() == [0, 0, 0, 1] and train.labels.dtype == torch.int64
+    assert train.images.shape == (4, 8, 8, 3) and train.images.dtype == torch.uint8
+    assert np.abs(np.array(colours(train)[:3]) - np.array(RGB)).max() < 8
+    assert train.skipped == () and str(folders) in train.source
+
+
+def test_what_is_no_picture_is_skipped_and_named(folders):
+    write(folders / "cat" / "aa.jpg", b"not a picture")
+    write(folders / "cat" / "empty.png", b"")
+    write(folders / "강아지" / "cut.jpg", picture_bytes("red", (64, 64), "JPEG")[:-200])
+    (folders / "cat" / "gone.png").symlink_to("nowhere")
+    train, _ = load_labelled(str(folders), size=None)
+    assert len(train) == 4 and train.labels.tolist() == [0, 0, 0, 1]
+    named = {Path(which).name: why for which, why in train.skipped}
+    assert set(named) == {"aa.jpg", "empty.png", "cut.jpg", "gone.png"}
+    assert "empty" in named["empty.png"] and "cut short" in named["cut.jpg"]
+
+
+def test_hidden_files_and_loops_of_links_are_no_matter(folders):
+    write(folders / "cat" / ".DS_Store", b"x")
+    write(folders / ".cache" / "x.png", picture_bytes("red"))
+    write(folders / "cat" / ".thumbs" / "x.png", picture_bytes("red"))
+    (folders / "cat" / "loop").symlink_to(folders)
+    write(folders / "readme.txt", b"beside the classes")
+    train, _ = load_labelled(str(folders), size=None)
+    assert len(train) == 4 and train.skipped == () and train.names == ("cat", "강아지")
+
+
+def test_one_class_is_not_enough(tmp_path):
+    write(tmp_path / "cat" / "a.png", picture_bytes("red"))
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(BadInput, match="1 class folders"):
+        load_labelled(str(tmp_path), size=None)
+    write(tmp_path / "dog" / "a.png", b"broken")
+    with pytest.raises(BadInput, match="1 were skipped"):
+        load_labelled(str(tmp_path), size=None)
+
+
+def test_a_train_and_a_val_folder_are_two_parts_with_one_numbering(tmp_path):
+    for part, names in (("train", "abc"), ("val", "bc"), ("test", "a")):
+        for name in names:
+            write(tmp_path / part / name / "1.png", picture_bytes(COLOURS["abc".index(name)]))
+    train, held_out = load_labelled(str(tmp_path), size=None)
+    assert train.names == ("a", "b", "c") and train.labels.tolist() == [0, 1, 2]
+    assert held_out.names == train.names and held_out.labels.tolist() == [1, 2]
+    assert colours(held_out) == RGB[1:]
+    write(tmp_path / "val" / "zebra" / "1.png", picture_bytes("white"))
+    with pytest.raises(BadInput, match="zebra"):
+        load_labelled(str(tmp_path), size=None)
+
+
+def test_pictures_of_several_sizes_ask_for_one(folders):
+    write(folders / "cat" / "wide.png", picture_bytes("red", (30, 10)))
+    with pytest.raises(BadInput, match="30x10"):
+        load_labelled(str(folders), size=None)
+    train, _ = load_labelled(str(folders), size=16)
+    assert train.images.shape == (5, 16, 16, 3)
+
+
+def test_pictures_that_are_not_square_ask_for_a_size(tmp_path):
+    for name in "ab":
+        write(tmp_path / name / "1.png", picture_bytes("red", (12, 8)))
+    with pytest.raises(BadInput, match="12x8"):
+        load_labelled(str(tmp_path), size=None)
+
+
+def test_the_middle_of_a_wide_picture_is_kept(tmp_path):
+    wide = Image.new("RGB", (300, 100), "red")
+    wide.paste("lime", (100, 0, 200, 100))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        wide.save(tmp_path / name / "1.png")
+    train, _ = load_labelled(str(tmp_path), size=10)
+    assert train.images[0, :, 1:-1].float().mean(dim=(0, 1)).tolist() == [0, 255, 0]
+
+
+def test_large_and_small_files_keep_their_order(tmp_path, monkeypatch):
+    """Large ones are decoded in threads, small ones at once."""
+    monkeypatch.setattr(labelled, "_CHUNK", 3)
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        side = 90 if number % 7 < 3 else 4
+        noise = draw.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        noise[:] = noise // 128 + 5 * number
+        path = tmp_path / "ab"[number >= 20] / f"{number:02}.bmp"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(noise).save(path)
+    steps = []
+    train, _ = load_labelled(str(tmp_path), size=2, progress=lambda *step: steps.append(step))
+    assert ((train.images.float().mean(dim=(1, 2, 3)) - 0.5) / 5).round().tolist() == list(
+        range(40)
+    )
+    assert steps[-1] == (40, 40) and steps == sorted(steps)
+
+
+def test_grey_gives_one_channel(folders):
+    train, _ = load_labelled(str(folders), size=4, grey=True)
+    assert train.images.shape == (4, 4, 4, 1)
+    assert train.images[1].unique().tolist() == [150]  # lime, as ITU-R 601 weighs it
+
+
+# Parquet files ------------------------------------------------------------------------------------
+
+
+def test_a_parquet_file_of_bytes_and_numbers(tmp_path):
+    train, held_out = load_labelled(str(table(tmp_path / "x.parquet")), size=None)
+    assert held_out is None and train.names == ("0", "1", "2")
+    assert train.labels.tolist() == [0, 1, 2, 0, 1, 2] and colours(train) == RGB * 2
+
+
+def test_hugging_face_structs_and_class_labels(tmp_path):
+    images = [{"bytes": picture_bytes(COLOURS[i % 3]), "path": None} for i in range(6)]
+    images[4] = None
+    features = {"label": {"names": NAMES[:3], "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    path = table(tmp_path / "x.parquet", metadata=metadata, image=images)
+    train, _ = load_labelled(str(path), size=None)
+    assert train.names == tuple(NAMES[:3]) and train.labels.tolist() == [0, 1, 2, 0, 2]
+    assert train.skipped == ((f"{path} row 4", "the row holds no bytes"),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        NAMES,
+        [{"wnid": f"n0000000{i}", "names": [name, "other"]} for i, name in enumerate(NAMES)],
+        {f"n0000000{i}": [name, "other"] for i, name in enumerate(NAMES)},
+        {f"n0000000{i}": name for i, name in enumerate(NAMES)},
+        {str(i): [f"n0000000{i}", NAMES[i]] for i in (4, 2, 0, 1, 3)},
+        {name: i for i, name in reversed(list(enumerate(NAMES)))},
+    ],
+)
+def test_class_names_from_the_file_beside_it(tmp_path, content):
+    (tmp_path / "classes.json").write_text(json.dumps(content), "utf-8")
+    train, _ = load_labelled(str(table(tmp_path / "x.parquet")), size=None)
+    assert train.names == tuple(NAMES) and train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_two_classes_of_one_name_stay_two(tmp_path):
+    (tmp_path / "classes.json").write_text('["crane", "dog", "crane"]')
+    train, _ = load_labelled(str(table(tmp_path / "x.parquet")), size=None)
+    assert train.names == ("crane (0)", "dog", "crane (2)")
+
+
+@pytest.mark.parametrize(
+    "content", ["no json", "3", '[["n00000001"]]', '[{"wnid": "x"}]', "[1, 2]"]
+)
+def test_a_classes_file_that_names_nothing_is_refused(tmp_path, content):
+    (tmp_path / "classes.json").write_text(content)
+    with pytest.raises(BadData, match=r"classes\.json"):
+        load_labelled(str(table(tmp_path / "x.parquet")), size=None)
+
+
+def test_a_label_beyond_the_names_is_refused(tmp_path):
+    (tmp_path / "classes.json").write_text('["cat", "dog"]')
+    with pytest.raises(BadData, match="label 2"):
+        load_labelled(str(table(tmp_path / "x.parquet")), size=None)
+
+
+def test_labels_as_text_are_their_own_names(tmp_path):
+    for values in (["b", "a", "c"] * 2, pa.array(["b", "a", "c"] * 2).dictionary_encode()):
+        train, _ = load_labelled(str(table(tmp_path / "x.parquet", values)), size=None)
+        assert train.names == ("a", "b", "c") and train.labels.tolist() == [1, 0, 2, 1, 0, 2]
+
+
+def test_examples_without_a_label_are_skipped(tmp_path):
+    path = table(tmp_path / "x.parquet", [0, -1, 2, None, 2, 0])
+    train, _ = load_labelled(str(path), size=None)
+    assert train.names == ("0", "2") and train.labels.tolist() == [0, 1, 1, 0]
+    assert [which for which, _ in train.skipped] == [f"{path} row 1", f"{path} row 3"]
+
+
+def test_the_val_or_test_file_beside_a_train_file_is_held_out(tmp_path):
+    train_path, test_path = tmp_path / "train-00000.parquet", tmp_path / "test.parquet"
+    table(train_path)
+    table(test_path, [2, 1])
+    train, held_out = load_labelled(str(train_path), size=None)
+    assert len(train) == 6 and held_out.names == train.names
+    assert held_out.labels.tolist() == [2, 1]
+    assert load_labelled(str(test_path), size=None)[1] is None
+    table(tmp_path / "validation.parquet", [0, 1, 0])
+    assert len(load_labelled(str(train_path), size=None)[1]) == 3
+
+
+def test_a_folder_of_parquet_files_is_one_set(tmp_path):
+    for name in ("train-0", "train-1", "val"):
+        table(tmp_path / f"{name}.parquet")
+    train, held_out = load_labelled(str(tmp_path), size=None)
+    assert len(train) == 12 and colours(train) == RGB * 4 and len(held_out) == 6
+
+
+def test_missing_columns_are_answered_with_what_is_there(tmp_path):
+    path = table(tmp_path / "x.parquet", label=None, labels=[0] * 2, kind=["a", "b"])
+    with pytest.raises(BadInput, match=r"no column 'label'; it has image \(binary\), kind"):
+        load_labelled(str(path), size=None)
+    path = table(tmp_path / "y.parquet", image=["a.png"] * 6)
+    with pytest.raises(BadInput, match="bytes of picture files"):
+        load_labelled(str(path), size=None)
+    path = table(tmp_path / "z.parquet", [0.5] * 6)
+    with pytest.raises(BadInput, match="whole numbers or text"):
+        load_labelled(str(path), size=None)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 200, -20])
+def test_what_is_no_parquet_file_is_refused(tmp_path, kept):
+    path = table(tmp_path / "x.parquet")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(BadData) as caught:
+        load_labelled(str(path), size=None)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_parquet_file_damaged_in_the_middle_is_refused(tmp_path):
+    path = table(tmp_path / "x.parquet")
+    data = bytearray(path.read_bytes())
+    data[4:60] = b"\xff" * 56
+    path.write_bytes(data)
+    with pytest.raises(BadData):
+        load_labelled(str(path), size=None)
+
+
+# Digits, names and memory -------------------------------------------------------------------------
+
+
+def test_digits_come_with_a_held_out_third():
+    train, test = load_labelled("digits", size=None)
+    assert train.images.shape == (1198, 8, 8, 1) and test.images.shape == (599, 8, 8, 1)
+    assert train.names == tuple("0123456789")
+    larger, _ = load_labelled("digits", size=16)
+    assert larger.images.shape == (1198, 16, 16, 1)
+    back = larger.images.float().unfold(1, 2, 2).unfold(2, 2, 2).mean(dim=(-1, -2))
+    assert (back - train.images.float()).abs().mean() < 12
+
+
+def idx_folder(folder: Path) -> None:
+    for name, shape in zip(digits.FILES, ((6, 5, 5), (6,), (2, 5, 5), (2,)), strict=True):
+        array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape) % 3
+        sizes = b"".join(size.to_bytes(4, "big") for size in shape)
+        write(
+            folder / f"{name}.gz",
+            gzip.compress(bytes([0, 0, 8, len(shape)]) + sizes + array.tobytes()),
+        )
+
+
+def test_a_folder_of_idx_files(tmp_path):
+    idx_folder(tmp_path)
+    train, test = load_labelled(str(tmp_path), size=None)
+    assert train.images.shape == (6, 5, 5, 1) and test.images.shape == (2, 5, 5, 1)
+    assert train.names == ("0", "1", "2") and train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    train.images[0] = 1  # its own memory, which may be written to
+
+
+def test_a_name_that_does_not_exist_is_answered_with_those_that_do(tmp_path):
+    with pytest.raises(NotHere, match="digits, mnist, fashion"):
+        load_labelled("cifar", size=None)
+    with pytest.raises(BadInput, match="0 class folders"):
+        load_labelled(str(tmp_path), size=None)
+    with pytest.raises(BadInput, match="size"):
+        load_labelled("digits", size=0)
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_what_does_not_fit_in_memory_is_refused_beforehand(folders, monkeypatch, size):
+    monkeypatch.setattr(labelled, "_available_memory", lambda: 1000)
+    with pytest.raises(BadInput, match="60%"):
+        load_labelled(str(folders), size=size)
+    with pytest.raises(BadInput, match="smaller size"):
+        load_labelled("digits", size=64)
+
+
+def test_the_machine_has_some_memory():
+    assert 1 << 20 < labelled._available_memory() < 1 << 50
+
+
+def test_split_and_select_keep_pictures_with_their_labels():
+    labels = torch.arange(60) % 3
+    images = labels.byte().reshape(60, 1, 1, 1)
+    whole = LabelledPictures(images, labels, ("a", "b", "c"), "test")
+    train, held_out = whole.split(0.25, seed=0)
+    assert (len(train), len(held_out)) == (45, 15)
+    for part in (train, held_out, whole.select(torch.tensor([5, 1, 1]))):
+        assert torch.equal(part.images.flatten().long(), part.labels)
+        assert part.names == whole.names and part.source == whole.source
+    assert torch.bincount(held_out.labels).tolist() == [5, 5, 5]
+
+
+# Augmentation -------------------------------------------------------------------------------------
+
+ALL = Augment(flip=True, shift=3, erase=0.5, brightness=0.2, contrast=0.3)
+INDEX = torch.arange(64)
+
+
+def batch(n: int = 64, side: int = 12) -> torch.Tensor:
+    return torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_sample_is_varied_the_same_in_any_batch():
+    images = batch()
+    whole = augment(images, ALL, 1, 2, INDEX)
+    assert whole.shape == images.shape and whole.dtype == images.dtype
+    some = torch.tensor([7, 50, 3])
+    assert torch.equal(augment(images[some], ALL, 1, 2, some), whole[some])
+    epochs = torch.full((64,), 2)
+    assert torch.equal(augment(images, ALL, 1, epochs, INDEX), whole)
+    for seed, epoch in ((1, 3), (2, 2)):
+        assert not torch.isclose(augment(images, ALL, seed, epoch, INDEX), whole).all(dim=-1).any()
+
+
+def test_no_recipe_is_no_change_and_the_given_images_stay_as_they_are():
+    images = batch()
+    before = images.clone()
+    assert torch.equal(augment(images, Augment(), 0, 0, INDEX), images)
+    augment(images, ALL, 0, 0, INDEX)
+    assert torch.equal(images, before)
+
+
+def test_flip_turns_about_half_of_them_round():
+    images = batch(400)
+    out = augment(images, Augment(flip=True), 0, 0, torch.arange(400))
+    flipped = (out == images.flip(3)).flatten(1).all(1)
+    assert torch.equal(out[~flipped], images[~flipped])
+    assert 150 < flipped.sum() < 250
+
+
+def test_shift_is_a_crop_out_of_the_mirrored_picture_and_every_place_occurs():
+    images, shift = batch(400, side=6), 2
+    out = augment(images, Augment(shift=shift), 0, 0, torch.arange(400))
+    padded = torch.nn.functional.pad(images, (shift,) * 4, mode="reflect")
+    found = torch.zeros(5, 5)
+    for top in range(5):
+        for left in range(5):
+            crop = padded[:, :, top : top + 6, left : left + 6]
+            found[top, left] = (out == crop).flatten(1).all(1).sum()
+    assert found.sum() == 400 and found.min() >= 4
+
+
+def test_erase_fills_one_rectangle_with_the_mean_colour_as_often_as_asked():
+    images = batch(400, side=16)
+    out = augment(images, Augment(erase=0.3), 0, 0, torch.arange(400))
+    changed = (out != images).all(1)
+    hit = changed.flatten(1).any(1)
+    assert 90 < hit.sum() < 150
+    for image, result, mask in zip(images[hit], out[hit], changed[hit], strict=True):
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert box.all() and 0.01 < mask.float().mean() < 0.36
+        assert torch.allclose(result[:, mask], image.mean(dim=(1, 2))[:, None])
+
+
+def test_brightness_and_contrast_stay_within_their_limits():
+    images = batch(400)
+    out = augment(images, Augment(brightness=0.2, contrast=0.5), 0, 0, torch.arange(400))
+    added = (out - images).mean(dim=(1, 2, 3))
+    assert 0.19 < added.abs().max() <= 0.2 + 1e-6 and abs(added.mean()) < 0.02
+    ratio = out.std(dim=(2, 3)) / images.std(dim=(2, 3))
+    assert 0.5 - 1e-4 <= ratio.min() < 0.52 and 1.48 < ratio.max() <= 1.5 + 1e-4
+    assert torch.allclose(ratio[:, 0], ratio[:, 2], atol=1e-4)
+
+
+def test_a_picture_of_one_pixel_can_be_varied_but_not_shifted():
+    one = batch(4, side=1)
+    recipe = Augment(flip=True, erase=1.0, brightness=0.1, contrast=0.1)
+    assert augment(one, recipe, 0, 0, torch.arange(4)).shape == one.shape
+    with pytest.raises(BadInput, match="1x1"):
+        augment(one, Augment(shift=1), 0, 0, torch.arange(4))
+
+
+@pytest.mark.parametrize("wrong", [{"shift": -1}, {"erase": 1.5}, {"brightness": -0.1}])
+def test_a_recipe_that_cannot_be_is_refused(wrong):
+    with pytest.raises(BadInput):
+        Augment(**wrong)

@@ -1,0 +1,231 @@
+"""The doctor tells a whole machine from a broken one, and names what mends it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+from safetensors.numpy import save_file
+
+from mmfm import hub, machine
+from mmfm.tasks import doctor
+from mmfm.tasks.doctor import Finding
+
+# --- libraries ----------------------------------------------------------------------------------
+
+
+def test_every_library_that_the_package_asks_for_is_examined_and_here():
+    findings = {finding.part: finding for finding in doctor.examine_libraries()}
+    assert {"mmfm", "torch", "torchvision", "gradio", "timm", "transformers"} <= findings.keys()
+    assert "pytest" not in findings, "what only developers need is not missed"
+    assert {finding.state for finding in findings.values()} == {"ok"}
+    assert findings["torch"].detail == metadata.version("torch")
+
+
+def test_a_library_that_is_missing_or_too_old_is_broken_and_the_remedy_names_the_right_one():
+    missing = doctor._library("no-such-library", ">=2")
+    old = doctor._library("numpy", ">=999")
+    assert (missing.state, old.state) == ("broken", "broken")
+    assert missing.remedy == f"{sys.executable} -m pip install 'no-such-library>=2'"
+    assert old.remedy == f"{sys.executable} -m pip install 'numpy>=999'"
+    assert metadata.version("numpy") in old.detail
+
+
+def test_a_package_that_was_never_installed_is_broken(monkeypatch: pytest.MonkeyPatch):
+    def nothing(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "requires", nothing)
+    (finding,) = doctor.examine_libraries()
+    assert finding.state == "broken" and finding.remedy.endswith("pip install -e .")
+
+
+# --- torch with torchvision ---------------------------------------------------------------------
+
+
+def test_torch_and_torchvision_here_are_built_for_each_other():
+    assert doctor.examine_torchvision() == Finding(
+        "torch with torchvision", "ok", "built for each other"
+    )
+
+
+def test_the_nms_trap_is_named_with_its_cause_and_the_command_that_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The true trap: torchvision without the compiled half that fits this torch."""
+    spec = find_spec("torchvision")
+    assert spec is not None and spec.origin is not None
+    compiled = shutil.ignore_patterns("*.so", "*.pyd", "*.dylib", "__pycache__")
+    shutil.copytree(Path(spec.origin).parent, tmp_path / "torchvision", ignore=compiled)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finding = doctor.examine_torchvision()
+    assert finding.state == "broken"
+    assert "operator torchvision::nms does not exist" in finding.detail
+    assert "was built for another torch than torch" in finding.detail
+    assert metadata.version("torchvision") in finding.detail
+    assert finding.remedy == (
+        f"{sys.executable} -m pip install --force-reinstall torch torchvision"
+    )
+
+
+@pytest.mark.parametrize(
+    ("torchvision", "said"),
+    [
+        ("raise OSError('libcudart.so.99: cannot open')", "libcudart.so.99: cannot open"),
+        ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_another_fault_of_torchvision_is_told_in_its_own_words(
+    torchvision: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "torch.py").write_text("")
+    (tmp_path / "torchvision.py").write_text(torchvision)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finding = doctor.examine_torchvision()
+    assert finding.state == "broken" and said in finding.detail
+    assert "--force-reinstall torch torchvision" in finding.remedy
+
+
+def test_a_file_named_torch_in_the_current_folder_is_not_taken_for_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "torch.py").write_text("raise OSError('not torch')")
+    monkeypatch.chdir(tmp_path)
+    assert doctor.examine_torchvision().state == "ok"
+
+
+# --- folders ------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_not_made_yet_is_fine_and_is_not_made(tmp_path: Path):
+    finding = doctor.examine_folder("cache", tmp_path / "a" / "b", "HF_HOME")
+    assert finding.state == "info" and "made when it is needed" in finding.detail
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_broken_and_the_variable_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    blocked = doctor.examine_folder("cache", in_the_way / "b", "HF_HOME")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    read_only = doctor.examine_folder("cache", tmp_path, "HF_HOME")
+    for finding in (blocked, read_only):
+        assert finding.state == "broken"
+        assert finding.remedy == "set HF_HOME to a folder that you may write to"
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache and a shelf of bundled checkpoints, both with one model."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    bundled = tmp_path / "bundled" / "vit-small"
+    write_model(bundled, {"mmfm": 1, "model": "vit", "labels": ["cat", "dog"]})
+    monkeypatch.setattr(hub, "bundled", lambda: {"vit-small": bundled})
+    cached = tmp_path / "hub" / "models--timm--vit_x.y"
+    write_model(cached / "snapshots" / "123", {"architecture": "vit_x", "num_classes": 0})
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("123")
+    return tmp_path
+
+
+def write_model(folder: Path, settings: dict[str, object]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(settings))
+    save_file({"weight": np.zeros(1000, np.float32)}, folder / "model.safetensors")
+
+
+def test_bundled_and_cached_models_are_listed_with_task_and_size(models: Path):
+    small, cached = doctor.checkpoints()
+    assert (small.name, small.task, small.where) == ("vit-small", "image classification", "bundled")
+    assert (cached.name, cached.task, cached.where) == ("timm:vit_x.y", "vit_x", "cached")
+    assert small.size == (small.folder / "model.safetensors").stat().st_size > 4000
+    assert [f.state for f in doctor.examine_checkpoints([small, cached])] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("length", [0, 4, 30, 2000])
+def test_a_checkpoint_that_is_cut_short_is_broken(models: Path, length: int):
+    weights = models / "bundled" / "vit-small" / "model.safetensors"
+    os.truncate(weights, length)
+    broken, ok = doctor.examine_checkpoints(doctor.checkpoints())
+    assert (broken.part, broken.state, ok.state) == ("vit-small", "broken", "ok")
+    assert str(weights.parent) in broken.detail and broken.remedy
+
+
+def test_a_bundled_checkpoint_without_weights_is_broken(models: Path):
+    (models / "bundled" / "vit-small" / "model.safetensors").unlink()
+    assert next(doctor.examine_checkpoints(doctor.checkpoints())).state == "broken"
+
+
+def test_a_cached_checkpoint_that_is_broken_says_which_folder_to_remove(models: Path):
+    (weights,) = (models / "hub").rglob("model.safetensors")
+    weights.write_bytes(b"\xff" * 100)
+    _, broken = doctor.examine_checkpoints(doctor.checkpoints())
+    assert broken.state == "broken" and str(weights.parent) in broken.remedy
+
+
+def test_a_cached_repository_of_which_only_settings_came_is_no_model(models: Path):
+    (weights,) = (models / "hub").rglob("model.safetensors")
+    weights.unlink()
+    assert [checkpoint.name for checkpoint in doctor.checkpoints()] == ["vit-small"]
+
+
+# --- all of it ----------------------------------------------------------------------------------
+
+
+def test_no_network_is_information_and_no_fault(monkeypatch: pytest.MonkeyPatch):
+    for reached in (True, False):
+        monkeypatch.setattr(hub, "network", lambda reached=reached: reached)
+        assert doctor.examine_network().state == "info"
+
+
+def test_a_whole_examination_covers_every_part_and_finds_this_machine_whole(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MMFM_DATA", str(models / "data"))
+    monkeypatch.setattr(machine, "bf16_is_fast", lambda: True)
+    monkeypatch.setattr(doctor, "examine_torchvision", lambda: Finding("fit", "ok", "yes"))
+    findings = {finding.part: finding for finding in doctor.examine()}
+    parts = {"python", "mmfm", "processor", "instructions", "threads", "memory", "network"}
+    folders = {"models' cache", "data sets' cache"}
+    assert parts | folders | {"vit-small", "timm:vit_x.y", "device"} <= findings.keys()
+    assert str(models / "data") in findings["data sets' cache"].detail
+    assert not [f for f in findings.values() if f.state == "broken"]
+
+
+def test_the_examination_goes_on_when_torch_is_broken(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    broken = Finding("fit", "broken", "no", "mend it")
+    monkeypatch.setattr(doctor, "examine_torchvision", lambda: broken)
+    findings = list(doctor.examine())
+    assert findings[-1] == broken, "without torch no device is looked at"
+
+
+def test_sizes_are_written_for_people():
+    assert doctor.in_words(17) == "17 bytes"
+    assert doctor.in_words(5_300_000) == "5.3 MB"
+    assert doctor.in_words(24 * 10**9) == "24.0 GB"
+
+
+def test_listing_models_imports_no_torch():
+    code = (
+        "import sys; from mmfm.tasks.doctor import checkpoints, examine_libraries\n"
+        "list(checkpoints()), list(examine_libraries())\n"
+        "print({'torch', 'gradio', 'transformers'} & sys.modules.keys())"
+    )
+    asked = [sys.executable, "-c", code]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
