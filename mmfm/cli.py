@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import mmfm
-from mmfm.errors import MmfmError
+from mmfm.errors import BadInput, MmfmError
 
 # Without rich's markup: importing it takes longer than everything else that --help needs.
 app = typer.Typer(
@@ -54,15 +54,18 @@ def start(
 @app.command()
 def demo(
     page: Annotated[
-        str | None, typer.Argument(metavar="[PAGE]", help="Open this page first.")
+        str | None, typer.Argument(metavar="PAGE", help="Open this page first.")
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help="Run this model.")] = None,
     device: Annotated[
         str, typer.Option(metavar="D", help="Compute on auto, cpu, cuda, cuda:N or mps.")
     ] = "auto",
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="Listen on this port.")
-    ] = 7860,
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=65535, help="Listen on this port, not the first free from 7860."
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(metavar="H", help="Listen on this address.")] = "127.0.0.1",
     allowed_host: Annotated[
         list[str] | None, typer.Option(metavar="H", help="Answer to this host name too.")
@@ -98,7 +101,71 @@ def demo(
 
 # --- train ------------------------------------------------------------------------------------
 
-# `@train.command()` functions go here: vit; later clip and diffusion.
+Precision = StrEnum("Precision", ["auto", "fp32", "bf16"])
+
+
+@train.command("vit")
+def train_vit(
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Keep the run in this folder.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="digits, mnist, fashion, a folder of class folders, a parquet file.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Train by this recipe, a name or a TOML file."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", help="Train for so many minutes.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Train for so many steps.")] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="N", help="Bring the pictures to this size.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Draw other first weights.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Compute on so many, not on the fastest number.")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Compute in this, not in the fastest.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="D", help="Compute on auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Teach a vision transformer to name pictures."""
+    from mmfm.faces import show_training, stopping
+    from mmfm.tasks import train_vit as task
+
+    changes: dict[str, object] = {"seed": seed, "threads": threads, "precision": precision}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if minutes is not None or steps is not None:
+        changes |= {"minutes": minutes, "steps": steps}
+    with stopping() as stop, show_training("mmfm train vit", out, stop) as screen:
+        if resume:
+            fixed = {"--recipe": recipe, "--size": size, "--seed": seed, "--precision": precision}
+            if given := [name for name, value in fixed.items() if value is not None]:
+                raise BadInput(f"a run goes on as it began; leave out {given[0]} with --resume")
+            reports = task.resume_vit(
+                out, data=data, changes=changes, device=device, progress=screen.loading, stop=stop
+            )
+        else:
+            if data is None:
+                raise BadInput(
+                    "--data is missing: digits, mnist, fashion, a folder or a parquet file"
+                )
+            chosen = task.read_recipe(recipe or task.recipe_for(data))
+            chosen = task.changed(chosen, changes, size)
+            reports = task.train_vit(
+                data, out, chosen, device=device, progress=screen.loading, stop=stop
+            )
+        for report in reports:
+            screen.show(report)
+    raise typer.Exit(screen.exit_status)
 
 
 # --- what is here -----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +12,7 @@ from mmfm.errors import OutOfSpace
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
+def whole(path: Path) -> Generator[BinaryIO]:
     """Open a file that takes its name only when everything in it has reached the disk.
 
     A reader, or a process that starts after a kill at any moment, finds the old file or the new
@@ -26,7 +26,6 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfSpace(
@@ -35,6 +34,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         part.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

@@ -12,13 +12,12 @@ import json
 import os
 import threading
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mmfm.errors import BadInput, BadWeights, NotHere, Offline
 
@@ -172,9 +171,11 @@ def _fetch(repository: str, name: str) -> Path:
         RepositoryNotFoundError,
     )
 
+    # OSError and what the hub's own client raises: httpx, under the name that it has there.
+    broken_off = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     try:
         folder = Path(snapshot_download(repository, local_files_only=True))
-        if any((folder / file).is_file() for file in _WEIGHTS):
+        if _is_whole(folder):
             return folder
     except LocalEntryNotFoundError:
         pass  # not in the cache: go on and fetch it
@@ -182,19 +183,28 @@ def _fetch(repository: str, name: str) -> Path:
         raise BadInput(f"{name}: a hub name looks like hf:OWNER/NAME") from error
     _demand_network(name)
     try:
-        for pattern in _PATTERNS:
-            folder = Path(snapshot_download(repository, allow_patterns=[*_SMALL, pattern]))
-            if any((folder / file).is_file() for file in _WEIGHTS):
-                break
+        safe, older = ([*_SMALL, pattern] for pattern in _PATTERNS)
+        folder = Path(snapshot_download(repository, allow_patterns=safe))
+        if not _is_whole(folder):
+            folder = Path(snapshot_download(repository, allow_patterns=older))
         return folder
     except GatedRepoError as error:
         raise NotHere(f"{name}: ask for access on the hub, then run `hf auth login`") from error
     except RepositoryNotFoundError as error:
         raise NotHere(f"{name}: the hub has no such repository (or it is private)") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except broken_off as error:
         raise Offline(
             f"{name}: fetching it broke off; the same command goes on from there"
         ) from error
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of the cache holds the settings and all weights; a fetch may break off."""
+    try:
+        in_folder(folder, folder.name)
+    except NotHere:
+        return False
+    return (folder / "config.json").is_file()
 
 
 def _demand_network(name: str) -> None:

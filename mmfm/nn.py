@@ -18,6 +18,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mmfm.errors import BadInput
+
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu"]
 Rotate = Callable[[Float[Tensor, "b h n k"]], Float[Tensor, "b h n k"]]
 
@@ -216,6 +218,7 @@ def sinusoidal(
 
     The first half holds the sines, the second the cosines; works for places and for times alike.
     """
+    _require_multiple(dim, 2)
     waves = base ** (-torch.arange(dim // 2, device=positions.device).double() * 2 / dim)
     angles = positions.double()[:, None] * waves
     return torch.cat([angles.sin(), angles.cos()], dim=-1).to(positions.dtype)
@@ -226,6 +229,7 @@ def sincos_2d(height: int, width: int, dim: int) -> Float[Tensor, "n d"]:
 
     The fixed positions of MoCo v3 and MAE; `dim` must be a multiple of four.
     """
+    _require_multiple(dim, 4)
     rows, columns = _grid(height, width)
     return torch.cat([sinusoidal(rows, dim // 2), sinusoidal(columns, dim // 2)], dim=-1)
 
@@ -253,15 +257,22 @@ def rotary_1d(length: int, dim: int, base: float = 10_000.0) -> Rotate:
 
     The score of two tokens then depends on how far apart they are, not on where they stand.
     """
+    _require_multiple(dim, 2)
     positions = torch.arange(length).double()
     return partial(_rotate, angles=_angles(positions, dim, base))
 
 
 def rotary_2d(height: int, width: int, dim: int, base: float = 10_000.0) -> Rotate:
     """Rotary positions over a grid: half of each head turns with the row, half with the column."""
+    _require_multiple(dim, 4)
     rows, columns = _grid(height, width)
     angles = [_angles(rows.double(), dim // 2, base), _angles(columns.double(), dim // 2, base)]
     return partial(_rotate, angles=torch.cat(angles, dim=-1))
+
+
+def _require_multiple(dim: int, of: int) -> None:
+    if dim < of or dim % of:
+        raise BadInput(f"a position is written in a multiple of {of} numbers, not in {dim}")
 
 
 def _grid(height: int, width: int) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:

@@ -1,27 +1,106 @@
-"""Tensors and numbers -> pictures."""
+"""From numbers to pictures one can look at: grids, patches, heat, curves."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 
+from einops import rearrange
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
+
+from mmfm.errors import BadInput
 
 Points = Sequence[tuple[float, float]]
 
 
-def curve(points: Points | Mapping[str, Points], *, x: str, y: str) -> Image.Image:
-    """Draw one line, or several with their names."""
+def to_picture(image: Float[Tensor, "c y x"]) -> Image.Image:
+    """Turn a tensor of numbers from 0 to 1 into a picture; one channel is grey, three are RGB."""
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise BadInput(f"a picture comes as (1 or 3, h, w), not as {tuple(image.shape)}")
+    pixels = image.detach().float().cpu().nan_to_num().clamp(0, 1).mul(255).round().byte()
+    if len(pixels) == 1:
+        return Image.fromarray(pixels[0].numpy())
+    return Image.fromarray(rearrange(pixels, "c y x -> y x c").contiguous().numpy())
+
+
+def grid(
+    images: Float[Tensor, "b c y x"], *, columns: int | None = None, gap: int = 2
+) -> Image.Image:
+    """Lay pictures of the same size side by side, row by row."""
+    if images.ndim != 4 or len(images) == 0:
+        raise BadInput(f"a grid needs pictures as (b c h w), not {tuple(images.shape)}")
+    return _sheet(
+        [to_picture(image) for image in images], columns or math.ceil(len(images) ** 0.5), gap
+    )
+
+
+def patches(picture: Image.Image, size: int, *, gap: int = 2) -> Image.Image:
+    """Pull a picture apart into its patches, with gaps that let one see them."""
+    wide, tall = picture.size
+    if size < 1 or wide % size or tall % size:
+        raise BadInput(f"patches of {size} pixels do not divide a picture of {tall}x{wide}")
+    picture = picture.convert("RGB")
+    tiles = [
+        picture.crop((left, top, left + size, top + size))
+        for top in range(0, tall, size)
+        for left in range(0, wide, size)
+    ]
+    return _sheet(tiles, wide // size, gap)
+
+
+def heat(
+    picture: Image.Image, weights: Float[Tensor, "y x"], *, strength: float = 0.85
+) -> Image.Image:
+    """Light up a picture where the weights are high and dim the rest, relative to the highest.
+
+    Light needs no colour scale, so that the picture's own colours stay readable.
+    """
+    if weights.ndim != 2 or weights.numel() == 0:
+        raise BadInput(f"heat needs one weight a patch as (h w), not {tuple(weights.shape)}")
+    weights = weights.detach().float().cpu().nan_to_num().clamp_min(0)
+    light = 1 - strength * (1 - weights / weights.max().clamp_min(1e-12))
+    picture = picture.convert("RGB")
+    mask = to_picture(rearrange(light, "y x -> 1 y x")).resize(
+        picture.size, Image.Resampling.NEAREST
+    )
+    return Image.composite(picture, Image.new("RGB", picture.size), mask)
+
+
+def curve(
+    points: Points | Mapping[str, Points], *, x: str, y: str, title: str = "", log_y: bool = False
+) -> Image.Image:
+    """Draw one curve, or several by name, over named axes."""
+    # Drawn on a canvas of its own: pyplot would open windows and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel=x, ylabel=y)
-    lines = points if isinstance(points, Mapping) else {"": points}
-    for name, line in lines.items():
-        axes.plot([a for a, _ in line], [b for _, b in line], label=name)
-    if any(lines):
-        axes.legend(frameon=False)
+    named = points if isinstance(points, Mapping) else {"": points}
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for name, line in named.items():
+        # A lone point makes no line, so it gets a dot.
+        marker = "o" if len(line) == 1 else ""
+        axes.plot([p[0] for p in line], [p[1] for p in line], label=name, marker=marker)
+    axes.set(xlabel=x, ylabel=y, title=title)
+    if log_y:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+    if any(named):
+        axes.legend(frameon=False)
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    FigureCanvasAgg(figure).print_png(file)
+    file.seek(0)
     return Image.open(file).convert("RGB")
+
+
+def _sheet(tiles: Sequence[Image.Image], columns: int, gap: int) -> Image.Image:
+    wide, tall = tiles[0].size
+    rows = -(-len(tiles) // columns)
+    size = (columns * (wide + gap) - gap, rows * (tall + gap) - gap)
+    sheet = Image.new(tiles[0].mode, size, "white")
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        sheet.paste(tile, (column * (wide + gap), row * (tall + gap)))
+    return sheet

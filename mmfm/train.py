@@ -139,22 +139,20 @@ def fit(
         state.restore(run)
     if state.finished(plan):
         return
-    notes: list[str] = []
-    if not state.precision:
-        state.precision = _choose_precision(plan.precision, device)
-        notes.append(f"computing in {state.precision}")
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=state.precision == "bf16")
     batches = _Batches(examples, plan, team, device)
 
-    def probe() -> None:
+    def autocast(precision: str) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    def probe(precision: str) -> None:
         few = {name: tensor[:16] for name, tensor in batches.piece(state.step, 0).items()}
-        with autocast:
+        with autocast(precision):
             value = loss(model, few)
         value.backward()
         model.zero_grad(set_to_none=True)
 
-    threads = _Threads(plan, probe, watched=device.type == "cpu" and team.size == 1)
-    notes += threads.choose()
+    pace = _Pace(plan, probe, device, alone=team.size == 1)
+    notes = pace.choose(state)
     network = team.wrap(model)
     began, last_save = time.monotonic() - state.seconds, time.monotonic()
     while True:
@@ -164,7 +162,7 @@ def fit(
         for part in range(plan.accumulate):
             batch = batches.piece(state.step, part)
             with team.exchange(network, now=part == plan.accumulate - 1):
-                with autocast:
+                with autocast(state.precision):
                     value = loss(network, batch) / plan.accumulate
                 value.backward()
             total += value.detach()
@@ -214,7 +212,7 @@ def fit(
             raise
         if last:
             return
-        notes = threads.observe(took)
+        notes = pace.observe(took, state)
 
 
 def _check(plan: Plan, examples: Examples, team: "Team") -> None:
@@ -225,12 +223,6 @@ def _check(plan: Plan, examples: Examples, team: "Team") -> None:
             f"a batch of {plan.batch} does not divide among {team.size} processes"
             f" in {plan.accumulate} pieces"
         )
-
-
-def _choose_precision(wanted: Precision, device: torch.device) -> str:
-    if wanted != "auto":
-        return wanted
-    return "bf16" if bf16_is_fast(str(device)) else "fp32"
 
 
 def rate_factor(progress: float, warmup: float, final: float) -> float:
@@ -635,38 +627,59 @@ class Team:
         return said[0].item(), said[1].item(), said[2].item() > 0
 
 
-# --- threads ------------------------------------------------------------------------------------
+# --- threads and precision ----------------------------------------------------------------------
 
 
-class _Threads:
-    """Keeps training on the number of threads that is fastest, and says when that changes."""
+class _Pace:
+    """Measures what is fastest here, keeps watching, and says when that changes.
 
-    def __init__(self, plan: Plan, probe: Callable[[], None], *, watched: bool) -> None:
-        self.plan, self.probe = plan, probe
-        self.watch = ThreadWatch() if watched and plan.threads is None else None
+    Measuring must not move the random numbers that training draws, nor its weights.
+    """
 
-    def choose(self) -> list[str]:
+    def __init__(
+        self, plan: Plan, probe: Callable[[str], None], device: torch.device, *, alone: bool
+    ) -> None:
+        self.plan, self.probe, self.device = plan, probe, device
+        watched = plan.threads is None and device.type == "cpu" and alone
+        self.watch = ThreadWatch() if watched else None
+
+    def choose(self, state: _State) -> list[str]:
+        """Settle threads, and precision too unless a checkpoint has settled it before."""
+        random = torch.get_rng_state()
         if self.plan.threads is not None:
             torch.set_num_threads(self.plan.threads)
-        if self.watch is None:
-            return [f"computing on {_threads(torch.get_num_threads())}"]
-        return [f"computing on {_threads(self._measure(self.watch))}, measured as the fastest"]
+        if self.watch is not None:
+            self.watch.choose(lambda: self.probe(state.precision))
+        if not state.precision:
+            state.precision = self._fastest_precision()
+        torch.set_rng_state(random)
+        return [f"computing in {state.precision} on {_threads(torch.get_num_threads())}"]
 
-    def observe(self, seconds: float) -> list[str]:
+    def observe(self, seconds: float, state: _State) -> list[str]:
+        """Take note of a step; measure again when speed has collapsed or might be back."""
         if self.watch is None or not self.watch.observe(seconds):
             return []
-        before, after = torch.get_num_threads(), self._measure(self.watch)
+        before, random = torch.get_num_threads(), torch.get_rng_state()
+        after = self.watch.choose(lambda: self.probe(state.precision))
+        torch.set_rng_state(random)
         if after == before:
             return []
         why = "another program is busy" if after < before else "the other program has gone"
         return [f"{why}: now on {_threads(after)}"]
 
-    def _measure(self, watch: ThreadWatch) -> int:
-        """Measuring must not move the random numbers that training draws."""
-        random = torch.get_rng_state()
-        threads = watch.choose(self.probe)
-        torch.set_rng_state(random)
-        return threads
+    def _fastest_precision(self) -> str:
+        """bf16 where the hardware is fast at it: known of a GPU, measured on a CPU."""
+        if self.plan.precision != "auto":
+            return self.plan.precision
+        if self.device.type != "cpu":
+            return "bf16" if bf16_is_fast(str(self.device)) else "fp32"
+        best = dict.fromkeys(("fp32", "bf16"), math.inf)
+        for _ in range(4):  # by turns, so that a moment's disturbance does not decide
+            for precision in best:
+                start = time.perf_counter()
+                self.probe(precision)
+                best[precision] = min(best[precision], time.perf_counter() - start)
+        return "bf16" if best["bf16"] < 0.85 * best["fp32"] else "fp32"
 
 
 def _threads(number: int) -> str:

@@ -182,6 +182,11 @@ def test_a_cached_repository_of_which_only_settings_came_is_no_model(models: Pat
     assert [checkpoint.name for checkpoint in doctor.checkpoints()] == ["vit-small"]
 
 
+def test_a_cached_repository_of_another_revision_than_main_is_passed_over(models: Path):
+    (models / "hub" / "models--timm--vit_x.y" / "refs" / "main").unlink()
+    assert [checkpoint.name for checkpoint in doctor.checkpoints()] == ["vit-small"]
+
+
 # --- all of it ----------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ OLD, NEW = b"old" * 1000, b"new" * 1000
 
 
 class Faults:
-    """Let the n-th call to the system fail: open, write, flush, fsync, rename, the folder's sync."""
+    """Let the n-th call to the system fail, whatever it does; see STEPS."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int, error: int) -> None:
         self.calls: list[str] = []

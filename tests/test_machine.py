@@ -114,6 +114,11 @@ def test_a_quota_of_cgroup_2_binds_even_when_a_parent_sets_it(container):
     assert machine.memory_available() == 3 * 10**9
 
 
+def test_half_a_processor_still_runs_one_thread(container):
+    container("0::/\n", cpu_DOT_max="50000 100000\n")
+    assert machine.physical_threads() == 1
+
+
 def test_a_quota_of_cgroup_1_binds_even_when_the_own_folder_is_not_mounted(container):
     container(
         "5:cpu,cpuacct:/docker/unseen\n4:memory:/docker/unseen\n",
@@ -248,7 +253,7 @@ def test_company_that_comes_and_goes_is_asked_after_less_and_less_often():
     watch = work.watch()
     work.choose(watch)
     pauses = []
-    for _ in range(3):
+    for _ in range(6):
         work.alone(on_1=0.2, on_2=0.1)
         assert work.choose(watch) == 2
         assert work.steps_until_asked(watch, 40) is None
@@ -258,7 +263,7 @@ def test_company_that_comes_and_goes_is_asked_after_less_and_less_often():
         before = work.now
         assert work.steps_until_asked(watch, 5000)
         pauses.append(round(work.now - before))
-    assert pauses == [60, 120, 240]
+    assert pauses == [60, 120, 240, 480, 960, 960]
 
 
 def test_a_long_calm_wipes_the_memory_of_past_company():

@@ -276,10 +276,10 @@ def _fetch_missing(
                 if find_idx(folder, name) is None:
                     urls = [f"{mirror}{name}.gz" for mirror in published.mirrors]
                     fetch(urls, folder / f"{name}.gz", published.md5[name], progress)
-    except PermissionError as error:
+    except OSError as error:
         raise NotHere(
-            f"{published.title} is not in {folder}, where nothing may be written; set MMFM_DATA to "
-            "a folder of yours"
+            f"{published.title} cannot be put into {folder} ({error.strerror or error}); set "
+            "MMFM_DATA to a folder that can be written to"
         ) from error
 
 

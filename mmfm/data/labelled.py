@@ -321,7 +321,8 @@ def _json_names(path: Path) -> tuple[str, ...]:
 def _first_name(entry: Any) -> str:
     entry = entry["names"] if isinstance(entry, dict) else entry
     names = [entry] if isinstance(entry, str) else entry
-    return next(str(name) for name in names if not re.fullmatch(r"n\d{8}", name))
+    words = [str(name) for name in names if not re.fullmatch(r"n\d{8}", name)]
+    return (words or names)[0]
 
 
 def _numbered(

@@ -35,8 +35,10 @@ def load_vit(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float
         model, state = _transformers(found, settings)
     else:
         raise BadInput(f"{name}: its config.json is neither ours, timm's nor transformers'")
-    cast = {key: tensor.to(torch.float32) for key, tensor in state.items()}
-    weights.load_strictly(model, _fold_positions(cast, model.config), name)
+    # Half precision is for running: sums of weights are made in float32 at least.
+    exact = torch.promote_types(dtype, torch.float32)
+    cast = {key: tensor.to(exact) for key, tensor in state.items()}
+    weights.load_strictly(model.to(exact), _fold_positions(cast, model.config, name), name)
     model.source = f"{name} ({found.origin})"
     return model.to(where, dtype).eval()
 
@@ -82,9 +84,10 @@ def _ours(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, dict[str,
 def _timm(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, dict[str, Tensor]]:
     built = timm.build(str(found.folder), found.name)
     config = timm.config(built, found.name)
-    state = weights.translate(weights.read(found.weights), timm.table(built), unused=timm.UNUSED)
-    preprocessing = timm.preprocessing(settings, config.image_size)
-    return ViT(config, preprocessing, timm.labels(settings, config.classes)), state
+    theirs = weights.read(found.weights)
+    state = weights.translate(theirs, timm.table(built), found.name, unused=timm.UNUSED)
+    preprocessing = timm.preprocessing(built, config, found.name)
+    return ViT(config, preprocessing, timm.labels(settings, built)), state
 
 
 def _transformers(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, dict[str, Tensor]]:
@@ -94,34 +97,38 @@ def _transformers(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, d
     state = weights.translate(
         theirs,
         transformers.TABLES[family],
+        found.name,
         prefix=transformers.prefix(theirs),
-        unused=transformers.unused(settings, theirs),
+        unused=transformers.unused(theirs),
     )
     processor = found.settings("preprocessor_config.json")
-    preprocessing = transformers.preprocessing(processor, family, config)
+    preprocessing = transformers.preprocessing(processor, family, config, found.name)
     labels = transformers.labels(settings) if config.classes else ()
     return ViT(config, preprocessing, labels), state
 
 
-def _fold_positions(state: dict[str, Tensor], config: ViTConfig) -> dict[str, Tensor]:
+def _fold_positions(state: dict[str, Tensor], config: ViTConfig, name: str) -> dict[str, Tensor]:
     """Publishers give the first tokens positions too; a sum of two constants is one constant.
 
     The positions that stand before those of the patches are added to the tokens they belong to:
     CLS, distillation, registers, in this order.
     """
-    if "positions" not in state:
-        return state
+    tokens = [key for key in ("cls", "distillation", "registers") if key in state]
+    misshapen = any(
+        state[k].shape[1:] != (config.dim,) for k in ("positions", *tokens) if k in state
+    )
+    if "positions" not in state or misshapen:
+        return state  # nothing to fold, or `load_strictly` says what is wrong
     state = dict(state)
     patches = config.grid[0] * config.grid[1]
     ahead, state["positions"] = state["positions"].split(
         [max(len(state["positions"]) - patches, 0), min(patches, len(state["positions"]))]
     )
-    for name in ("cls", "distillation", "registers"):
-        if name in state:
-            count = min(len(ahead), len(state[name]))
-            state[name] = state[name].clone()
-            state[name][:count] += ahead[:count]
-            ahead = ahead[count:]
+    for key in tokens:
+        count = min(len(ahead), len(state[key]))
+        state[key] = state[key].clone()
+        state[key][:count] += ahead[:count]
+        ahead = ahead[count:]
     if len(ahead):
-        raise BadWeights(f"positions for {len(ahead)} more tokens than the model has")
+        raise BadWeights(f"{name}: positions for {len(ahead)} more tokens than the model has")
     return state

@@ -11,7 +11,7 @@ d numbers a token, h heads, k classes.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from einops import rearrange, repeat
@@ -30,6 +30,7 @@ from mmfm.nn import (
     sincos_2d,
 )
 
+Positions = Literal["learned", "sincos", "none"]
 Pool = Literal["cls", "mean", "map", "cls+mean"]
 
 
@@ -48,7 +49,7 @@ class ViTConfig:
     cls_token: bool = True  # a token of no patch, into which the picture is summed up
     distilled: bool = False  # DeiT's second such token, with a head of its own
     registers: int = 0  # tokens of no patch and no meaning: scratch paper
-    positions: Literal["learned", "sincos", "none"] = "learned"  # of the patches
+    positions: Positions = "learned"  # of the patches
     antialias_positions: bool = True  # when positions are resized: timm yes, transformers no
     patch_bias: bool = True
     qkv_bias: bool = True
@@ -66,17 +67,33 @@ class ViTConfig:
         object.__setattr__(self, "image_size", tuple(self.image_size))  # JSON knows lists only
         height, width = self.image_size
         _require(min(height, width, self.patch_size, self.channels) >= 1, "sizes must be positive")
-        _require(
-            height % self.patch_size == 0 and width % self.patch_size == 0,
-            f"patches of {self.patch_size} pixels do not divide a picture of {height}x{width}",
-        )
+        _require_whole_patches(self.patch_size, height, width)
         _require(
             self.heads >= 1 and self.dim % self.heads == 0,
             f"{self.dim} numbers a token do not divide among {self.heads} heads",
         )
+        for name, value, known in (
+            ("activation", self.activation, get_args(Activation)),
+            ("positions", self.positions, get_args(Positions)),
+            ("pool", self.pool, get_args(Pool)),
+        ):
+            _require(value in known, f"{name} {value!r} is none of {', '.join(known)}")
+        _require(
+            self.positions != "sincos" or self.dim % 4 == 0,
+            f"sin-cos positions need a multiple of four numbers a token, not {self.dim}",
+        )
         _require(
             self.cls_token or self.pool not in ("cls", "cls+mean"),
             f"pooling by {self.pool!r} needs a CLS token",
+        )
+        _require(
+            self.pool == "cls" or not self.distilled,
+            f"a distillation token goes with pooling by 'cls', not by {self.pool!r}",
+        )
+        _require(
+            not (self.distilled or self.pool == "cls+mean")
+            or not (self.norm_pooled or self.pooler),
+            "two pooled tokens go straight to the head: no norm, no tanh layer between",
         )
 
     @property
@@ -98,6 +115,16 @@ class ViTConfig:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise BadInput(message)
+
+
+def _require_whole_patches(size: int, height: int, width: int) -> None:
+    _require(size >= 1, f"a patch of {size} pixels")
+    near = [max(1, round(side / size)) * size for side in (height, width)]
+    _require(
+        near == [height, width],
+        f"patches of {size} pixels do not divide a picture of {height}x{width}; "
+        f"the nearest that fits is {near[0]}x{near[1]}",
+    )
 
 
 # The paper's sizes (table 1 there; Ti and S from DeiT, so400m from Alabdulmohsin et al. 2023).
@@ -154,7 +181,8 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         c = self.config = config
-        half = (0.5,) * c.channels
+        # A picture has one channel or three; a model of other data never meets one.
+        half = (0.5,) * (1 if c.channels == 1 else 3)
         self.preprocessing = preprocessing or Preprocessing(c.image_size, mean=half, std=half)
         self.labels = tuple(labels)
         self.source = "random weights"
@@ -266,8 +294,9 @@ class ViT(nn.Module):
         self, x: Float[Tensor, "b n d"], grid: tuple[int, int]
     ) -> Float[Tensor, "b t d"]:
         c = self.config
-        parts = [part for part in (self.cls, self.distillation, self.registers) if part is not None]
-        prefix = torch.cat(parts) if parts else x.new_zeros(0, c.dim)  # t-n d
+        prefix = x.new_zeros(0, c.dim)  # t-n d
+        for part in (self.cls, self.distillation, self.registers):
+            prefix = prefix if part is None else torch.cat([prefix, part])
         if self.positions is not None:
             x = x + resize_positions(self.positions, c.grid, grid, antialias=c.antialias_positions)
         elif c.positions == "sincos":
@@ -278,10 +307,13 @@ class ViT(nn.Module):
         self, x: Float[Tensor, "b t d"], keep: Bool[Tensor, "... n"]
     ) -> Float[Tensor, "b s d"]:
         patches = x.shape[1] - self.config.prefix
-        keep = keep.expand(len(x), -1)
-        counts = keep.sum(dim=1)
+        keep = repeat(keep, "n -> b n", b=len(x)) if keep.ndim == 1 else keep
+        counts = set(keep.sum(dim=-1).flatten().tolist())
         _require(
-            keep.shape[1] == patches and bool((counts == counts[0]).all() and counts[0] > 0),
+            keep.dtype == torch.bool
+            and keep.shape == (len(x), patches)
+            and len(counts) == 1
+            and 0 not in counts,
             f"keep says yes or no to each of {patches} patches, yes to as many in every picture",
         )
         ahead = keep.new_ones(len(x), self.config.prefix)
@@ -311,13 +343,7 @@ class ViT(nn.Module):
         _require(
             channels == c.channels, f"the model looks at {c.channels} channels, not {channels}"
         )
-        low = [side // c.patch_size * c.patch_size for side in (height, width)]
-        near = "x".join(str(max(side, c.patch_size)) for side in low)
-        _require(
-            low == [height, width] and min(low) > 0,
-            f"patches of {c.patch_size} pixels do not divide a picture of {height}x{width}; "
-            f"the nearest that fits is {near}",
-        )
+        _require_whole_patches(c.patch_size, height, width)
         return images
 
 
@@ -340,11 +366,7 @@ class AttentionPool(nn.Module):
 
 def patchify(images: Float[Tensor, "b c y x"], size: int) -> Float[Tensor, "b n p"]:
     """Cut pictures into squares of `size` pixels, row by row; the inverse of `unpatchify`."""
-    height, width = images.shape[-2:]
-    _require(
-        size >= 1 and height % size == 0 and width % size == 0,
-        f"patches of {size} pixels do not divide a picture of {height}x{width}",
-    )
+    _require_whole_patches(size, *images.shape[-2:])
     return rearrange(images, "b c (h p) (w q) -> b (h w) (p q c)", p=size, q=size)
 
 
@@ -394,6 +416,7 @@ def cost(config: ViTConfig, height: int | None = None, width: int | None = None)
     """Count the work for one picture; tokens cost linearly in the MLP, squared in attention."""
     c = config
     height, width = height or c.image_size[0], width or c.image_size[1]
+    _require_whole_patches(c.patch_size, height, width)
     patches = (height // c.patch_size) * (width // c.patch_size)
     tokens = patches + c.prefix
     mlp_layers = 3 if c.activation == "swiglu" else 2
@@ -413,4 +436,5 @@ def variant(name: str, **changes: Any) -> ViTConfig:
     """A size of the paper by its name: `variant("B/16", classes=1000)`."""
     if name not in VARIANTS:
         raise BadInput(f"no variant {name!r}; there are {', '.join(VARIANTS)}")
-    return ViTConfig(**{**VARIANTS[name], **changes})
+    sizes: dict[str, Any] = {**VARIANTS[name], **changes}
+    return ViTConfig(**sizes)

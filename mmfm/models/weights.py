@@ -9,6 +9,7 @@ and `change` turns their tensor into ours. Every row but an optional one must be
 tensor of theirs must be used or be named as unused: a model that loads is a model that is right.
 """
 
+import functools
 import json
 import pickle
 import re
@@ -57,7 +58,12 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 
 
 def translate(
-    theirs: Mapping[str, Tensor], table: Table, *, prefix: str = "", unused: Sequence[str] = ()
+    theirs: Mapping[str, Tensor],
+    table: Table,
+    name: str,
+    *,
+    prefix: str = "",
+    unused: Sequence[str] = (),
 ) -> dict[str, Tensor]:
     """Rename a publisher's weights to ours; raise if one of theirs has no row.
 
@@ -67,21 +73,22 @@ def translate(
     ours: dict[str, Tensor] = {}
     left: list[str] = []
     for key, tensor in theirs.items():
-        name = key.removeprefix(prefix)
+        if any(_pattern(pattern).fullmatch(key) for pattern in unused):
+            continue
         for row in table:
-            match = _pattern(row[1]).fullmatch(name)
+            match = _pattern(row[1]).fullmatch(key.removeprefix(prefix))
             if match:
                 changed = row[2](tensor) if len(row) == 3 else tensor
                 ours.update(_parts(row[0], match.groups(), changed))
                 break
         else:
-            if not any(_pattern(pattern).fullmatch(key) for pattern in unused):
-                left.append(key)
+            left.append(key)
     if left:
-        raise BadWeights(f"weights that the model has no place for: {_some(left)}")
+        raise BadWeights(f"{name}: weights that the model has no place for: {_some(left)}")
     return ours
 
 
+@functools.cache
 def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(re.escape(glob).replace(r"\*\*", ".+").replace(r"\*", r"(\d+)"))
 
@@ -95,7 +102,7 @@ def _parts(ours: str, layer: tuple[str, ...], tensor: Tensor) -> dict[str, Tenso
     names = choice[1].split("|")
     return {
         ours.replace(choice[0], name): part
-        for name, part in zip(names, tensor.chunk(len(names)), strict=True)
+        for name, part in zip(names, tensor.tensor_split(len(names)), strict=True)
     }
 
 
@@ -150,7 +157,10 @@ def read_settings(path: Path) -> dict[str, Any] | None:
             text = (file.metadata() or {}).get("mmfm")
     except (SafetensorError, OSError) as error:
         raise BadWeights(f"{path}: not a whole safetensors file ({error})") from error
-    return None if text is None else json.loads(text)
+    try:
+        return None if text is None else dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise BadWeights(f"{path}: its settings are not whole JSON ({error})") from error
 
 
 # --- changes that rows name -----------------------------------------------------------------
@@ -158,6 +168,8 @@ def read_settings(path: Path) -> dict[str, Any] | None:
 
 def flat_patches(kernel: Float[Tensor, "d c p q"]) -> Float[Tensor, "d pqc"]:
     """A convolution that strides by its own size is a linear map over patches."""
+    if kernel.ndim != 4:
+        return kernel  # misshapen: `load_strictly` names it
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 

@@ -55,6 +55,7 @@ class Report:
     step: Step
     accuracy: float | None = None  # on held-out pictures
     pictures: int = 0  # how many of them were asked
+    skipped: tuple[tuple[str, str], ...] = ()  # with the first step: (which, why) of the unreadable
 
 
 def recipe_for(data: str) -> str:
@@ -87,6 +88,12 @@ def recipe_from(content: Mapping[str, Any]) -> VitRecipe:
         augment=Augment(**content.get("augment", {})),
         **content.get("loss", {}),
     )
+
+
+def changed(recipe: VitRecipe, plan: Mapping[str, Any], size: int | None) -> VitRecipe:
+    """The recipe with some of its plan, or its picture size, said otherwise by the person."""
+    new = replace(recipe, plan=replace(recipe.plan, **plan)) if plan else recipe
+    return new if size is None else replace(new, size=size)
 
 
 def _plain(recipe: VitRecipe) -> dict[str, Any]:
@@ -141,8 +148,7 @@ def resume_vit(
             data = str(settings["data"])
         except (KeyError, TypeError) as error:
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
-        if changes:
-            recipe = replace(recipe, plan=replace(recipe.plan, **changes))
+        recipe = changed(recipe, changes or {}, None)
         pictures, held_out = _load(data, recipe, progress)
         yield from _train(run, pictures, held_out, recipe, where, stop)
 
@@ -216,8 +222,9 @@ def _train(
         stop=stop,
     )
     spent_looking, began = 0.0, time.monotonic()
+    skipped = pictures.skipped + held_out.skipped
     for step in steps:
-        report = Report(step)
+        report, skipped = Report(step, skipped=skipped), ()
         if step.saved and run.writable:
             start = time.monotonic()
             # Looking must not eat the time that was asked for: a twentieth of it at the most.

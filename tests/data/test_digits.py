@@ -144,12 +144,14 @@ class Answer(BaseHTTPRequestHandler):
         asked = self.headers["Range"]
         server.asked.append((name, asked))
         if server.status or name not in server.files:
-            return self.send_error(server.status or 404)
+            self.send_error(server.status or 404)
+            return
         data, start = server.files[name], 0
         if asked and server.ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(data):
-                return self.send_error(416)
+                self.send_error(416)
+                return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         else:
@@ -209,8 +211,9 @@ def test_a_cut_download_goes_on_where_it_stopped(tmp_path, serve):
     with pytest.raises(NotHere, match="broke after 100,000 of 300,000"):
         fetch([server.url + "a.gz"], tmp_path / "a.gz", MD5)
     assert not (tmp_path / "a.gz").exists()
-    server.cut_after = None
-    fetch([server.url + "a.gz"], tmp_path / "a.gz", MD5)
+    server.cut_after, told = None, []
+    fetch([server.url + "a.gz"], tmp_path / "a.gz", MD5, lambda *step: told.append(step))
+    assert told[0][0] > 100_000 and told[-1] == (300_000, 300_000)
     assert (tmp_path / "a.gz").read_bytes() == DATA
     assert server.asked == [("a.gz", None), ("a.gz", "bytes=100000-")]
 
@@ -302,6 +305,12 @@ def test_several_processes_at_once_share_one_download(tmp_path, published):
     for thread in threads:
         thread.join()
     assert len(mirrors[0].asked) == 4
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_so(tmp_path, published):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotHere, match="set MMFM_DATA"):
+        load_mnist(tmp_path / "file" / "below")
 
 
 def test_unpacked_files_are_taken_for_their_shape(tmp_path, published):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
+from mmfm.data import draws
 from mmfm.data.draws import normal, stratified, uniform
 from mmfm.errors import BadInput
 
@@ -81,6 +82,14 @@ def test_normal_numbers_follow_the_bell_curve():
     assert abs(values.mean()) < 0.01 and abs(values.std() - 1) < 0.01
     assert abs(stats.skew(values)) < 0.03 and abs(stats.kurtosis(values)) < 0.06
     assert 4 < np.abs(values).max() < 7
+
+
+def test_no_hash_gives_a_number_without_end(monkeypatch):
+    for bits in (0, 2**32 - 1):
+        words = np.full((1, 2), bits, np.uint32)
+        monkeypatch.setattr(draws, "_words", lambda *address, words=words: words)
+        assert normal(0, 0, INDEX[:1], 2).abs().max() < 7
+        assert 0 <= uniform(0, 0, INDEX[:1], 2).max() < 1
 
 
 @BOTH

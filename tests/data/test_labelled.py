@@ -1,5 +1,5 @@
-"""Every kind of set ends as the same tensor of pictures and labels, or is refused in one line; and a
-sample is varied the same in whatever batch it comes."""
+"""Every kind of set ends as the same tensor of pictures and labels, or is refused in one line; and
+a sample is varied the same in whatever batch it comes."""
 
 import gzip
 import io
@@ -207,9 +207,7 @@ def test_two_classes_of_one_name_stay_two(tmp_path):
     assert train.names == ("crane (0)", "dog", "crane (2)")
 
 
-@pytest.mark.parametrize(
-    "content", ["no json", "3", '[["n00000001"]]', '[{"wnid": "x"}]', "[1, 2]"]
-)
+@pytest.mark.parametrize("content", ["no json", "3", "[[]]", '[{"wnid": "x"}]', "[1, 2]"])
 def test_a_classes_file_that_names_nothing_is_refused(tmp_path, content):
     (tmp_path / "classes.json").write_text(content)
     with pytest.raises(BadData, match=r"classes\.json"):
@@ -307,12 +305,12 @@ def idx_folder(folder: Path) -> None:
         )
 
 
+@pytest.mark.filterwarnings("error")  # torch warns where memory may not be written to
 def test_a_folder_of_idx_files(tmp_path):
     idx_folder(tmp_path)
     train, test = load_labelled(str(tmp_path), size=None)
     assert train.images.shape == (6, 5, 5, 1) and test.images.shape == (2, 5, 5, 1)
     assert train.names == ("0", "1", "2") and train.labels.tolist() == [0, 1, 2, 0, 1, 2]
-    train.images[0] = 1  # its own memory, which may be written to
 
 
 def test_a_name_that_does_not_exist_is_answered_with_those_that_do(tmp_path):

@@ -109,7 +109,7 @@ def config(model: Any, name: str) -> ViTConfig:
     unlike = {
         "blocks": any(type(b).__name__ != "Block" for b in model.blocks),
         "attention": type(attention).__name__ != "Attention"
-        or attention.gate is not None
+        or getattr(attention, "gate", None) is not None
         or not isinstance(attention.norm, nn.Identity)
         or attention.proj.bias is None,
         "norm": not isinstance(block.norm1, nn.LayerNorm),
@@ -119,7 +119,9 @@ def config(model: Any, name: str) -> ViTConfig:
         "MLP": _activation(mlp) is None or not isinstance(mlp.norm, nn.Identity),
         "pooling": model.global_pool not in ("", "token", "avg", "map")
         or model.pool_include_prefix
-        or (model.global_pool == "" and model.num_classes > 0),
+        or (model.global_pool == "" and model.num_classes > 0)
+        or (model.global_pool == "map" and type(mlp).__name__ != "Mlp"),
+        "first tokens": kind == "VisionTransformerDistilled" and model.num_reg_tokens > 0,
     }
     if any(unlike.values()):
         parts = ", ".join(part for part, differs in unlike.items() if differs)
@@ -134,7 +136,7 @@ def config(model: Any, name: str) -> ViTConfig:
     return ViTConfig(
         image_size=tuple(patch.img_size),
         patch_size=patch.patch_size[0],
-        channels=model.in_chans,
+        channels=patch.proj.in_channels,
         dim=model.embed_dim,
         depth=len(model.blocks),
         heads=attention.num_heads,
@@ -168,29 +170,40 @@ def _activation(mlp: Any) -> Any:
     return "swiglu" if gated and act == "SiLU" else None
 
 
-def preprocessing(settings: Mapping[str, Any], image_size: tuple[int, int]) -> Preprocessing:
+def preprocessing(model: Any, config: ViTConfig, name: str) -> Preprocessing:
     """timm's evaluation transform, from the settings beside the weights."""
-    given = settings.get("pretrained_cfg", settings)
+    from timm.data.config import resolve_model_data_config
+
+    given = resolve_model_data_config(model)
+    if given["crop_mode"] not in ("center", "squash"):
+        raise BadInput(f"{name}: pictures cropped by {given['crop_mode']!r}, not known here")
+    mean, std = given["mean"], given["std"]
+    if config.channels == 1:
+        # timm keeps the numbers of the three colours; grey takes their mean.
+        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
     return Preprocessing(
-        size=image_size,
-        mean=tuple(given.get("mean", (0.5, 0.5, 0.5))),
-        std=tuple(given.get("std", (0.5, 0.5, 0.5))),
-        fit="squash" if given.get("crop_mode") == "squash" else "crop",
-        interpolation=given.get("interpolation", "bicubic"),
-        crop_fraction=given.get("crop_pct", 0.9),
+        size=config.image_size,
+        mean=mean,
+        std=std,
+        fit="squash" if given["crop_mode"] == "squash" else "crop",
+        interpolation=given["interpolation"],
+        crop_fraction=given["crop_pct"],
     )
 
 
-def labels(settings: Mapping[str, Any], classes: int) -> tuple[str, ...]:
-    """Class names: the folder's own, or ImageNet's where the folder is one of ImageNet's."""
-    given = settings.get("pretrained_cfg", settings)
-    names = settings.get("label_names") or given.get("label_names")
+def labels(settings: Mapping[str, Any], model: Any) -> tuple[str, ...]:
+    """Class names: the folder's own, or ImageNet's where timm takes the model for one of its."""
+    given = {**settings.get("pretrained_cfg", {}), **settings}
+    names = given.get("label_names") or ()
+    if isinstance(names, Mapping):
+        names = [names[number] for number in sorted(names, key=int)]
     if names:
-        return tuple(names)
-    from timm.data.imagenet_info import ImageNetInfo
+        descriptions = given.get("label_descriptions") or {}
+        return tuple(descriptions.get(name, name) for name in names)
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
-    sizes = {1000: "imagenet-1k", 21843: "imagenet-21k", 11821: "imagenet-12k"}
-    if classes not in sizes:
+    subset = infer_imagenet_subset(model)
+    if subset is None:
         return ()
-    info = ImageNetInfo(sizes[classes])
-    return tuple(info.index_to_description(number) for number in range(classes))
+    info = ImageNetInfo(subset)
+    return tuple(info.index_to_description(number) for number in range(model.num_classes))

@@ -1,6 +1,8 @@
 """transformers' ViT, DINOv2 and SigLIP: their names, and how their settings say what ours say."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import floor, nextafter
 from typing import Any
 
 from torch import Tensor
@@ -125,10 +127,11 @@ def prefix(state: Mapping[str, Tensor]) -> str:
     return next((p for p in PREFIXES if any(key.startswith(p) for key in state)), "")
 
 
-def unused(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Names that may be left over; SigLIP's classifier averages, so its pooling head idles too."""
-    averaged = settings["model_type"].startswith("siglip") and "classifier.weight" in state
-    return (*UNUSED, f"{prefix(state)}head.**") if averaged else UNUSED
+def unused(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names that may be left over; a classifier passes by the pooling that is stored beside it."""
+    if "classifier.weight" not in state:
+        return UNUSED
+    return (*UNUSED, f"{prefix(state)}head.**", f"{prefix(state)}pooler.**")
 
 
 def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> ViTConfig:
@@ -149,6 +152,9 @@ def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) 
         mlp_dim = int(dim * given.get("mlp_ratio", 4))
         mlp_dim = (int(mlp_dim * 2 / 3) + 7) // 8 * 8 if swiglu else mlp_dim
     head = state.get("classifier.weight")
+    pooler = head is None and any(key.endswith("pooler.dense.weight") for key in state)
+    if pooler and given.get("pooler_act", "tanh") != "tanh":
+        raise BadInput(f"{name}: a pooler of {given['pooler_act']!r}; only 'tanh' is known")
     if siglip:
         has_pool = any("head.probe" in key for key in state)
         pool = "map" if has_pool and head is None else "mean"
@@ -156,7 +162,7 @@ def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) 
         pool = "cls+mean" if head is not None and head.shape[1] == 2 * dim else "cls"
     return ViTConfig(
         image_size=_pair(given.get("image_size", 224)),
-        patch_size=_one(given.get("patch_size", 14 if family.startswith("dinov2") else 16), name),
+        patch_size=_one(given.get("patch_size", 14 if family == "dinov2" else 16), name),
         channels=given.get("num_channels", 3),
         dim=dim,
         depth=given.get("num_hidden_layers", 12),
@@ -171,7 +177,7 @@ def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) 
         layer_scale=given.get("layerscale_value", 1.0) if family.startswith("dinov2") else None,
         norm_eps=given.get("layer_norm_eps", 1e-12 if family == "vit" else 1e-6),
         pool=pool,
-        pooler=any(key.endswith("pooler.dense.weight") for key in state),
+        pooler=pooler,
         classes=0 if head is None else head.shape[0],
     )
 
@@ -192,41 +198,53 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def preprocessing(
-    settings: Mapping[str, Any] | None, family: str, config: ViTConfig
+    settings: Mapping[str, Any] | None, family: str, config: ViTConfig, name: str
 ) -> Preprocessing:
-    """The picture processor that `preprocessor_config.json` describes, at the model's size.
+    """The picture processor that `preprocessor_config.json` describes.
 
-    Without such a file it is the one that transformers' own processor of the family starts with.
+    Without such a file it is the one that the family's publisher uses, at the model's size.
     """
-    given = dict(settings or {})
-    half = (0.5,) * config.channels
-    if family.startswith("dinov2"):
-        defaults = {
-            "image_mean": _IMAGENET[0],
-            "image_std": _IMAGENET[1],
-            "resample": 3,
-            "do_center_crop": True,
-            "size": {"shortest_edge": round(config.image_size[0] * 256 / 224)},
-        }
-    else:
-        resample = 3 if family.startswith("siglip") else 2
-        defaults = {"image_mean": half, "image_std": half, "resample": resample}
-    given = defaults | given
-    crop = bool(given.get("do_center_crop"))
-    size = config.image_size
-    if crop and isinstance(given.get("crop_size"), Mapping):
-        size = (given["crop_size"]["height"], given["crop_size"]["width"])
-    elif not crop and "height" in given.get("size", {}):
-        size = (given["size"]["height"], given["size"]["width"])
-    edge = given.get("size", {}).get("shortest_edge") if crop else None
+    half = (0.5,) * (1 if config.channels == 1 else 3)
+    usual = Preprocessing(config.image_size, mean=half, std=half, fit="squash")
+    if family == "vit":
+        usual = replace(usual, interpolation="bilinear")
+    elif family.startswith("dinov2"):
+        mean, std = _IMAGENET if config.channels != 1 else (half, half)
+        usual = replace(usual, mean=mean, std=std, fit="crop", crop_fraction=224 / 256)
+    if settings is None:
+        return usual
+    given = {key: value for key, value in settings.items() if value is not None}
+    size: Any = given.get("size", {})
+    crop_size: Any = given.get("crop_size", {})
+    crops = given.get("do_center_crop", usual.fit == "crop")
+    # Old files write a number for a square, or for the shortest edge where a crop follows.
+    if isinstance(size, int):
+        size = {"shortest_edge": size} if crops else {"height": size, "width": size}
+    if isinstance(crop_size, int):
+        crop_size = {"height": crop_size, "width": crop_size}
+    height, width = ((crop_size if crops else size).get(side) for side in ("height", "width"))
+    edge = size.get("shortest_edge")
+    known = height and width and (not crops or (edge and edge >= height == width))
+    unlike = [step for step in ("do_resize", "do_rescale") if not given.get(step, True)]
+    if unlike or not known or abs(255 * given.get("rescale_factor", 1 / 255) - 1) > 1e-6:
+        raise BadInput(
+            f"{name}: its preprocessor_config.json treats pictures in a way not known here"
+        )
+    normal = given.get("do_normalize", True)
     return Preprocessing(
-        size=size,
-        mean=tuple(given["image_mean"]),
-        std=tuple(given["image_std"]),
-        fit="crop" if crop else "squash",
-        interpolation=_RESAMPLE[given["resample"]],  # type: ignore[arg-type]
-        crop_fraction=min(size) / edge if edge else 1.0,
+        size=(height, width),
+        mean=given.get("image_mean", usual.mean) if normal else tuple(0.0 for _ in usual.mean),
+        std=given.get("image_std", usual.std) if normal else tuple(1.0 for _ in usual.std),
+        fit="crop" if crops else "squash",
+        interpolation=_RESAMPLE.get(given.get("resample"), usual.interpolation),  # type: ignore[arg-type]
+        crop_fraction=_fraction(height, edge) if crops else 1.0,
     )
+
+
+def _fraction(side: int, edge: int) -> float:
+    """The share that gives `edge` again when `Preprocessing` divides `side` by it."""
+    fraction = side / edge
+    return fraction if floor(side / fraction) == edge else nextafter(fraction, 0)
 
 
 def labels(settings: Mapping[str, Any]) -> tuple[str, ...]:

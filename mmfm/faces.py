@@ -1,0 +1,162 @@
+"""How long work shows itself: a live bar on a terminal, plain lines in a pipe, a stop that stops.
+
+Shared by the commands that take a while; a page has its own ways.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmfm.tasks.train_vit import Report
+
+_LINE_EVERY = 10.0  # seconds between two plain lines
+
+
+@contextmanager
+def stopping() -> Generator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a question that the work can ask itself; the second one breaks."""
+    asked = False
+
+    def ask(signal_number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, ask), signal.signal(signal.SIGTERM, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+@contextmanager
+def show_training(
+    command: str, out: Path, stopped: Callable[[], bool]
+) -> Generator["TrainingScreen"]:
+    """Show a training run; of several processes that train together only the first one speaks."""
+    silent = os.environ.get("RANK", "0") != "0"
+    screen = TrainingScreen(command, out, stopped, live=sys.stderr.isatty(), silent=silent)
+    try:
+        yield screen
+    finally:
+        screen.close()
+    screen.conclude()
+
+
+class TrainingScreen:
+    """Draws the reports of a training run and remembers how it ended."""
+
+    def __init__(
+        self, command: str, out: Path, stopped: Callable[[], bool], *, live: bool, silent: bool
+    ) -> None:
+        self.command, self.out, self.stopped = command, out, stopped
+        self.silent = silent
+        self.last: Report | None = None
+        self.accuracy: tuple[float, int] | None = None
+        self.skipped = 0
+        self._bar: Any = None
+        self._next_line = 0.0
+        if live and not silent:
+            self._bar = _bar()
+            self._bar.start()
+            self._task = self._bar.add_task("loading", total=None, told="")
+
+    def loading(self, done: int, total: int) -> None:
+        """Show how far the data has come."""
+        if self.stopped():
+            raise KeyboardInterrupt
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, told=f"{done:,} of {total:,}")
+
+    def show(self, report: "Report") -> None:
+        """Show one step."""
+        self.last = report
+        if report.accuracy is not None:
+            self.accuracy = report.accuracy, report.pictures
+        if self.silent:
+            return
+        for which, why in report.skipped:
+            self._say(f"mmfm: {which}: {why}; left out", sys.stderr)
+        self.skipped += len(report.skipped)
+        for note in report.step.notes:
+            self._say(f"{note}", sys.stderr)
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                description="training",
+                completed=report.step.progress,
+                total=1,
+                told=self._told(report),
+            )
+        elif time.monotonic() >= self._next_line or report.step.last:
+            self._next_line = time.monotonic() + _LINE_EVERY
+            print(f"step {report.step.number}: {self._told(report)}", flush=True)
+
+    def _told(self, report: "Report") -> str:
+        step = report.step
+        parts = [f"loss {step.loss:.3f}", f"{step.examples_per_second:,.0f} pictures/s"]
+        if self.accuracy is not None:
+            parts.append(f"{self.accuracy[0]:.1%} of {self.accuracy[1]:,} held out right")
+        return ", ".join([*parts, f"{_duration(step.seconds_left)} left"])
+
+    def _say(self, line: str, stream: Any) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=stream, flush=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def conclude(self) -> None:
+        """Say what has come of it, and what to do next."""
+        if self.silent:
+            return
+        if self.last is None:
+            print(f"{self.out} is finished already; --steps or --minutes make it longer")
+        elif not self._finished():
+            print(f"stopped at step {self.last.step.number}; go on with", flush=True)
+            print(f"  {self.command} --out {self.out} --resume")
+        else:
+            right = ""
+            if self.accuracy is not None:
+                right = f"{self.accuracy[0]:.1%} of {self.accuracy[1]:,} held-out pictures right; "
+            print(f"{right}the model is in {self.out}, try")
+            print(f"  mmfm demo patches --model {self.out}")
+
+    def _finished(self) -> bool:
+        return self.last is None or self.last.step.progress >= 1
+
+    @property
+    def exit_status(self) -> int:
+        """130 for a run that was stopped, 3 if some pictures could not be read."""
+        if not self._finished():
+            return 130
+        return 3 if self.skipped else 0
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = ("[progress.description]{task.description}", BarColumn(), TimeElapsedColumn())
+    told = TextColumn("{task.fields[told]}")
+    return Progress(*columns, told, console=Console(stderr=True), transient=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,282 @@
+"""`mmfm train vit`: what a person starts, kills, resumes and gets."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+
+import mmfm
+from mmfm.data.labelled import load_labelled
+from mmfm.errors import BadInput, BadRun, NotHere
+from mmfm.tasks.train_vit import (
+    accuracy,
+    normalised,
+    read_recipe,
+    recipe_for,
+    resume_vit,
+    train_vit,
+)
+from mmfm.train import Plan
+
+TINY = """
+[model]
+patch_size = 2
+dim = 16
+depth = 1
+heads = 2
+mlp_dim = 16
+cls_token = false
+pool = "mean"
+[augment]
+shift = 1
+[plan]
+steps = 60
+batch = 32
+precision = "fp32"
+threads = 1
+save_steps = 7
+[loss]
+keep_patches = 0.5
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def mmfm_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "mmfm.cli", *map(str, arguments)]
+
+
+def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        mmfm_command(*arguments), capture_output=True, text=True, timeout=300, env=environment
+    )
+
+
+def draw_class_folders(root: Path, count: int = 12) -> None:
+    """Circles and bars in folders of their names, a few colours and places each."""
+    generator = random.Random(0)
+    for name in ("circle", "bar"):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            picture = Image.new("RGB", (24, 20), "white")
+            x, y = generator.randint(2, 10), generator.randint(2, 8)
+            box = (x, y, x + 9, y + 9) if name == "circle" else (x, y, x + 9, y + 2)
+            shape = ImageDraw.Draw(picture)
+            (shape.ellipse if name == "circle" else shape.rectangle)(box, fill="black")
+            picture.save(root / name / f"{number}.png")
+
+
+# --- what comes out -----------------------------------------------------------------------------
+
+
+def test_the_digits_are_learned_to_95_per_cent_on_the_held_out_third(tmp_path: Path) -> None:
+    began = time.monotonic()
+    recipe = read_recipe("vit-digits")
+    recipe = replace(recipe, plan=replace(recipe.plan, threads=1, precision="fp32"))
+    reports = list(train_vit("digits", tmp_path / "run", recipe, device="cpu"))
+    seconds = time.monotonic() - began
+    assert reports[-1].pictures == 599  # a third of 1,797
+    assert reports[-1].accuracy is not None and reports[-1].accuracy >= 0.95
+    print(f"digits: {reports[-1].accuracy:.1%} after {seconds:.0f} s")
+
+    model = mmfm.load_vit(str(tmp_path / "run"))
+    _, held_out = load_labelled("digits", size=None)
+    assert held_out is not None
+    assert accuracy(model, held_out) == pytest.approx(reports[-1].accuracy)
+    assert model.labels == tuple("0123456789")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, len(reports) + 1))
+    assert Image.open(tmp_path / "run" / "loss.png").width > 300
+
+
+def test_training_sees_pictures_as_the_finished_model_does(tmp_path: Path, tiny: Path) -> None:
+    list(train_vit("digits", tmp_path / "run", read_recipe(str(tiny)), device="cpu"))
+    model = mmfm.load_vit(str(tmp_path / "run"))
+    pictures, _ = load_labelled("digits", size=None)
+    shown = normalised(pictures.images[:3])
+    looked = [
+        model.preprocessing(Image.fromarray(image.squeeze(-1).numpy()))
+        for image in pictures.images[:3]
+    ]
+    assert torch.allclose(shown, torch.stack(looked), atol=1e-6)
+
+
+def test_class_folders_train_and_what_cannot_be_read_is_named(tmp_path: Path, tiny: Path) -> None:
+    draw_class_folders(tmp_path / "data")
+    (tmp_path / "data" / "bar" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    data, out = tmp_path / "data", tmp_path / "run"
+    done = run_command("train", "vit", "--data", data, "--out", out, "--recipe", tiny, "--size", 16)
+    assert done.returncode == 3
+    assert "torn.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert mmfm.load_vit(str(out)).labels == ("bar", "circle")
+
+
+def test_a_parquet_file_trains(tmp_path: Path, tiny: Path) -> None:
+    import io
+
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = []
+    for number in range(24):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), ["black", "white"][number % 2]).save(file, "PNG")
+        rows.append({"image": file.getvalue(), "label": number % 2})
+    path = tmp_path / "pictures.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    (tmp_path / "classes.json").write_text('["night", "day"]')
+    reports = list(train_vit(str(path), tmp_path / "run", read_recipe(str(tiny)), device="cpu"))
+    assert reports[-1].accuracy == 1.0
+    assert mmfm.load_vit(str(tmp_path / "run")).labels == ("night", "day")
+
+
+# --- killed, stopped, resumed -------------------------------------------------------------------
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
+    tmp_path: Path, tiny: Path
+) -> None:
+    whole = tmp_path / "whole"
+    assert run_command("train", "vit", "--data", "digits", "--out", whole, "--recipe", tiny,
+                       "--steps", 400).returncode == 0  # fmt: skip
+    killed = tmp_path / "killed"
+    generator = random.Random(5)
+    kills = 0
+    start = mmfm_command("train", "vit", "--data", "digits", "--out", killed, "--recipe", tiny,
+                         "--steps", 400)  # fmt: skip
+    resume = mmfm_command("train", "vit", "--out", killed, "--resume")
+    for _ in range(3):
+        seen = _metrics_size(killed)
+        process = subprocess.Popen(
+            resume if (killed / "run.json").exists() else start,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        # Strike while it is training, at no particular moment of it.
+        while process.poll() is None and _metrics_size(killed) == seen:
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 0.3))
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.wait()
+    assert kills == 3
+    assert run_command("train", "vit", "--out", killed, "--resume").returncode == 0
+    ours, theirs = load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    steps = [row["step"] for row in map(json.loads, (killed / "metrics.jsonl").open())
+             if "loss" in row]  # fmt: skip
+    assert steps == list(range(1, 401))
+
+
+def _metrics_size(folder: Path) -> int:
+    path = folder / "metrics.jsonl"
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(tmp_path: Path, tiny: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("train", "vit", "--data", "digits", "--out", out, "--recipe", tiny)
+    process = subprocess.Popen(
+        mmfm_command(*arguments, "--steps", 100_000),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while _metrics_size(out) == 0 and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 130, complained
+    assert f"--out {out} --resume" in said
+    assert "Traceback" not in complained
+    assert mmfm.load_vit(str(out)).config.depth == 1  # what it had is a usable model
+    again = run_command("train", "vit", "--out", out, "--resume", "--minutes", "0.01")
+    assert again.returncode == 0
+
+
+def test_a_run_can_be_made_longer(tmp_path: Path, tiny: Path) -> None:
+    list(train_vit("digits", tmp_path / "run", read_recipe(str(tiny)), device="cpu"))
+    reports = list(resume_vit(tmp_path / "run", changes={"steps": 70}, device="cpu"))
+    assert [report.step.number for report in reports] == list(range(61, 71))
+
+
+# --- what a newcomer gets wrong -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "status"),
+    [
+        (("--out", "OUT"), "--data is missing", 2),
+        (("--data", "nowhere", "--out", "OUT"), "nowhere", 1),
+        (("--data", "digits", "--out", "OUT", "--recipe", "cake"), "no recipe 'cake'", 2),
+        (("--data", "digits", "--out", "OUT", "--steps", "0"), "0 steps", 2),
+        (("--data", "digits", "--out", "OUT", "--minutes", "nan"), "nan minutes", 2),
+        (("--data", "digits", "--out", "OUT", "--size", "7"), "do not divide", 2),
+        (("--data", "digits", "--out", "FILE"), "is a file", 2),
+        (("--out", "OUT", "--resume"), "no run to go on with", 1),
+        (("--data", "digits", "--out", "OUT", "--device", "cuda:9"), "cuda:9", 2),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, arguments: tuple[str, ...], says: str, status: int
+) -> None:
+    (tmp_path / "file").write_text("")
+    places = {"OUT": str(tmp_path / "run"), "FILE": str(tmp_path / "file")}
+    done = run_command("train", "vit", *(places.get(word, word) for word in arguments))
+    assert done.returncode == status, done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_start_in_the_same_folder_points_to_resume(tmp_path: Path, tiny: Path) -> None:
+    recipe = read_recipe(str(tiny))
+    list(train_vit("digits", tmp_path / "run", recipe, device="cpu"))
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(BadRun, match="--resume"):
+        next(train_vit("digits", tmp_path / "run", recipe, device="cpu"))
+    with pytest.raises(BadRun, match="was trained on digits"):
+        next(resume_vit(tmp_path / "run", data="mnist", device="cpu"))
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_recipes_that_came_with_the_package_can_be_read() -> None:
+    for data in ("digits", "mnist", "fashion", "some/folder"):
+        assert read_recipe(recipe_for(data)).plan.batch > 0
+    assert read_recipe("vit-cifar").size == 32
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[plan]\nbananas = 3\nsteps = 1", "[plan", "[plan]\nsteps = 1\n[loss]\nkeep_patches = 2.0"],
+)
+def test_a_wrong_recipe_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(BadInput):
+        read_recipe(str(tmp_path / "wrong.toml"))
+
+
+def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
+    recipe = replace(read_recipe("vit-pictures"), plan=Plan(steps=1))
+    with pytest.raises(NotHere, match="no data set"):
+        next(train_vit(str(tmp_path / "gone"), tmp_path / "run", recipe))
