@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -92,6 +92,7 @@ def build(
     import gradio as gr
     from fastapi import FastAPI
     from fastapi.middleware.trustedhost import TrustedHostMiddleware
+    from gradio.themes import Base
 
     blocks = gr.Blocks(title="mmfm", analytics_enabled=False, delete_cache=(600, 3600))
     for number, (name, page) in enumerate(pages().items()):
@@ -115,7 +116,7 @@ def build(
         pwa=False,
         mcp_server=False,
         # A theme of system fonts: the default one brings fonts of its own.
-        theme=gr.themes.Base(
+        theme=Base(
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
             primary_hue="indigo",
@@ -193,7 +194,7 @@ def _folders(allow: Sequence[str | Path]) -> tuple[Path, ...]:
 
 
 @contextlib.contextmanager
-def _private_gradio() -> Iterator[None]:
+def _private_gradio() -> Generator[None]:
     """Have Gradio keep what visitors upload in a folder of this process, and report to no one."""
     with tempfile.TemporaryDirectory(prefix="mmfm-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder

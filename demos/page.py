@@ -2,8 +2,8 @@
 
 A page is a module of this folder with
 
-    def title(lang: str) -> str  # its name for people, in a language of `LANGUAGES`
-    def build(context: Context, blocks: gr.Blocks) -> None   # inside `with blocks`: draw, wire events
+    def title(lang: str) -> str: ...    # its name for people, in a language of `LANGUAGES`
+    def build(context: Context, blocks: gr.Blocks) -> None: ...   # inside `with blocks`
 
 and app.py lists it in `pages()`. Heavy work carries `DEVICE` (one at a time over all pages), takes
 its model from `context.slot`, and turns an `MmfmError` into a message; `api_name=` goes on what a

@@ -4,7 +4,7 @@ import base64
 import contextlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
@@ -64,27 +64,25 @@ def build(context: Context, blocks: gr.Blocks) -> None:
         return page.read(question)
 
     visit = gr.State(None, time_to_live=3600)
-    top = gr.HTML(elem_id="top")
+    top = html("top")
     with gr.Row(elem_id="bar"):
-        picker = gr.HTML(elem_id="picker", js_on_load=script("picker.js"))
+        picker = html("picker", js_on_load=script("picker.js"))
         with gr.Column(elem_id="own", min_width=180, scale=0):
             upload = gr.UploadButton(elem_id="upload", size="md")
             model = gr.Dropdown(page.names, elem_id="model", filterable=False)
-    stage = gr.HTML(
-        None,
-        elem_id="stage",
+    stage = html(
+        "stage",
         html_template='<div class="stage"></div>',
         js_on_load=script("stage.js"),
         server_functions=[read],
         answer=None,
     )
-    sizes = gr.HTML(
-        None,
-        elem_id="sizes",
+    sizes = html(
+        "sizes",
         html_template='<div class="sizes"></div>',
         js_on_load=script("sizes.js"),
     )
-    lessons = gr.HTML(elem_id="lessons")
+    lessons = html("lessons")
     refuse_addresses(upload)
 
     shown = [visit, top, picker, model, stage, sizes]
@@ -135,7 +133,7 @@ class PatchLens:
     def pick(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Show one of the examples."""
         visit = visit or self.first_visit()
-        name = str(event._data.get("name"))
+        name = str(getattr(event, "name", ""))
         if name not in examples():
             return complain(NotHere(f"no example {name!r}"), visit)
         return self.change(visit, picture=examples()[name], name=name)
@@ -165,7 +163,7 @@ class PatchLens:
         visit = visit or self.first_visit()
         try:
             look = self.lens(visit.model).look(visit.picture)
-            keep = as_keep(event._data.get("keep"), look)
+            keep = as_keep(getattr(event, "keep", None), look)
             return gr.HTML(answer=answer_data(look, keep, words.PATCHES[visit.lang]))
         except MmfmError as error:
             return complain(error, visit)
@@ -214,7 +212,7 @@ class PatchLens:
         return rows_data(look, layer, asker) if known else None
 
     def predict(self, picture: str | None, kept: str = "") -> dict[str, float]:
-        """Each label's probability; `kept` is a string of 1 (kept) and 0 (masked), a sign a patch."""
+        """Each label's probability; `kept` says 1 (kept) or 0 (masked) for every patch."""
         with told():
             look = self.look_at(picture)
             chances = look.answer(as_keep(kept, look) if kept else None).probabilities
@@ -251,7 +249,7 @@ class PatchLens:
 
 
 def models(wanted: str | None) -> list[str]:
-    """The models to choose from: the one asked for, the bundled, the cached; else random weights."""
+    """The models to choose from: the one asked for, the bundled, the cached; else random."""
     here = [found.name for found in checkpoints() if not found.fault and is_vit(found.folder)]
     names = list(dict.fromkeys([wanted, *here] if wanted else here))
     return names or [RANDOM]
@@ -336,7 +334,7 @@ def complain(error: MmfmError, visit: Visit) -> Any:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def told() -> Generator[None]:
     """Tell a script what went wrong."""
     try:
         yield
@@ -349,10 +347,10 @@ def refuse_addresses(component: gr.UploadButton | gr.File) -> None:
     """Take files that were uploaded only: Gradio would fetch what an address names."""
     take = component.async_move_resource_to_block_cache
 
-    async def take_file(path: str | Path | None) -> str | None:
-        if is_http_url_like(str(path)):
+    async def take_file(url_or_file_path: str | Path | None) -> str | None:
+        if is_http_url_like(str(url_or_file_path)):
             raise gr.Error("Send a file, not an address.", print_exception=False)
-        return await take(path)
+        return await take(url_or_file_path)
 
     component.async_move_resource_to_block_cache = take_file
 
@@ -372,21 +370,6 @@ def as_keep(marks: object, look: Look) -> list[bool]:
 
 
 # --- what the browser is sent -------------------------------------------------------------------
-
-
-def show(context: Context, visit: Visit, query: Mapping[str, str] | None = None) -> list[Any]:
-    """All that changes with the picture or the model, for `shown` in `build`."""
-    lens = lens_of(context, visit.model)
-    look = lens.look(visit.picture)
-    say = words.PATCHES[visit.lang]
-    return [
-        visit,
-        top_html(lens.model, visit, say),
-        picker_html(visit, say),
-        visit.model,
-        stage_data(look, visit, say, query or {}),
-        sizes_data(look, say),
-    ]
 
 
 def stage_data(
@@ -429,12 +412,13 @@ def whole_number(text: str | None, low: int, high: int, otherwise: int) -> int:
     return min(max(int(text), low), high)
 
 
-def asker_words(name: str, say: Mapping[str, str]) -> dict[str, str]:
+def asker_words(name: str, say: Mapping[str, str]) -> dict[str, Any]:
     """How an asker that is no patch is called, in short and at length."""
     kind, _, number = name.partition(" ")
     return {
         "short": say[kind].format(number=number),
         "long": say[f"{kind}_title"].format(number=number),
+        "voiceless": kind == "probe",  # a question, not a token with neighbours
     }
 
 
@@ -476,8 +460,10 @@ def base64_of(values: np.ndarray[Any, Any]) -> str:
 def answer_data(look: Look, keep: list[bool] | None, say: Mapping[str, str]) -> dict[str, Any]:
     """The answer beside that for the whole picture, the likeliest labels of both."""
     now = look.answer(keep)
+    keep = keep or [True] * look.patches
     seen: dict[str, Any] = {
-        "kept": look.patches if keep is None else sum(keep),
+        "keep": "".join("01"[kept] for kept in keep),
+        "kept": sum(keep),
         "total": look.patches,
         "likeness": now.likeness(look.whole),
         "bars": [],
@@ -572,11 +558,11 @@ def top_html(model: ViT, visit: Visit, say: Mapping[str, str]) -> str:
 def weights_words(model: ViT, name: str, say: Mapping[str, str]) -> str:
     """Whose weights these are, and what they were trained on as far as the card tells."""
     if name == RANDOM:
-        return f"{say['random']}: {say['random_note']}"
+        return f"{say['random']} · {say['random_note']}"
     origin = model.source.rpartition("(")[2].rstrip(")")
     card = trained_on(name)
     learned = say["trained_on"].format(data=card) if card else say["no_card"]
-    return f"{name} ({say[origin]}), {learned}"
+    return f"{name} · {say[origin]} · {learned}"
 
 
 @cache
@@ -593,9 +579,13 @@ def trained_on(name: str) -> str | None:
 
 def picker_html(visit: Visit, say: Mapping[str, str]) -> str:
     """The examples as buttons, with the visitor's own picture in front."""
+
+    def pressed(name: str) -> str:
+        return "true" if name == visit.name else "false"
+
     tiles = {"yours": visit.picture} if visit.name == "yours" else {}
     buttons = "".join(
-        f'<button type="button" data-picture="{name}" aria-pressed="{str(name == visit.name).lower()}">'
+        f'<button type="button" data-picture="{name}" aria-pressed="{pressed(name)}">'
         f'<img src="{thumbnail(picture)}" alt=""><span>{escape(say[name])}</span></button>'
         for name, picture in {**tiles, **examples()}.items()
     )
@@ -619,7 +609,12 @@ def lessons_html(say: Mapping[str, str]) -> str:
         f"<p>{escape(say[f'lesson_{part}_text'])}</p></section>"
         for part in ("patch", "token", "attention", "rollout", "caution")
     )
-    return f"<h2>{escape(say['lessons'])}</h2><div>{parts}</div>"
+    return f'<h2>{escape(say["lessons"])}</h2><div class="lessons">{parts}</div>'
+
+
+def html(name: str, **settings: Any) -> gr.HTML:
+    """An HTML component without Gradio's own styles, empty until a visitor arrives."""
+    return gr.HTML(None, elem_id=name, apply_default_css=False, **settings)
 
 
 def script(file: str) -> str:

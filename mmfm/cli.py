@@ -40,7 +40,7 @@ def start(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
-    """Read, run and train vision transformers, CLIP and diffusion models."""
+    """Read, run and use multimodal foundation models."""
     if version:
         print(f"mmfm {mmfm.__version__}")
         raise typer.Exit
@@ -119,9 +119,9 @@ def train_vit(
         typer.Option(metavar="NAME", help="Train by this recipe, a name or a TOML file."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(metavar="N", help="Train for so many minutes.")
+        float | None, typer.Option(metavar="N", help="Train for so many minutes, not as the recipe says.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Train for so many steps.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Train for so many steps, not as the recipe says.")] = None,
     size: Annotated[
         int | None, typer.Option(metavar="N", help="Bring the pictures to this size.")
     ] = None,

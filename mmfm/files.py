@@ -26,6 +26,7 @@ def whole(path: Path) -> Generator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfSpace(
@@ -34,7 +35,6 @@ def whole(path: Path) -> Generator[BinaryIO]:
         raise
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

@@ -142,14 +142,13 @@ def _cache_folder() -> Path:
 
 
 def _timm_repository(name: str) -> str:
-    """timm's name may leave out which training it means; the cache or timm knows the usual one."""
+    """timm's name may leave out which training it means; timm knows the usual one."""
     short = name.removeprefix("timm:")
     if "." in short:
         return f"timm/{short}"
-    for repository in _cached_repositories():
-        if repository == f"timm/{short}" or repository.startswith(f"timm/{short}."):
-            return repository
-    _demand_network(name)
+    # Importing timm takes seconds: first see whether anything could come of it.
+    if not any(f"{here}.".startswith(f"timm/{short}.") for here in _cached_repositories()):
+        _demand_network(name)
     from timm.models import get_pretrained_cfg, is_model
 
     if not is_model(short):
@@ -157,7 +156,7 @@ def _timm_repository(name: str) -> str:
     known = get_pretrained_cfg(short)
     if known is None or not known.hf_hub_id:
         raise NotHere(f"{name}: timm publishes no weights under that name")
-    return f"timm/{known.architecture}.{known.tag}" if known.tag else f"timm/{known.architecture}"
+    return known.hf_hub_id
 
 
 def _fetch(repository: str, name: str) -> Path:

@@ -145,7 +145,7 @@ def fit(
         return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
     def probe(precision: str) -> None:
-        few = {name: tensor[:16] for name, tensor in batches.piece(state.step, 0).items()}
+        few = {name: tensor[:32] for name, tensor in batches.piece(state.step, 0).items()}
         with autocast(precision):
             value = loss(model, few)
         value.backward()
@@ -464,6 +464,8 @@ class Run:
     @classmethod
     def start(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
         """Begin a new run in a folder that is new or empty."""
+        if Team.of_this_process().rank > 0:
+            return cls(folder, settings, None)
         if (folder / "run.json").exists():
             raise BadRun(
                 f"{folder} already holds a run; go on with --resume or name another folder"
@@ -472,8 +474,6 @@ class Run:
             raise BadInput(f"{folder} is a file; name a folder for the run")
         if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise BadInput(f"{folder} is not empty and holds no run; name a new folder for the run")
-        if Team.of_this_process().rank > 0:
-            return cls(folder, settings, None)
         lock = cls._locked(folder)
         text = json.dumps(settings, indent=2, ensure_ascii=False)
         write_whole(folder / "run.json", text + "\n")
@@ -679,7 +679,7 @@ class _Pace:
                 start = time.perf_counter()
                 self.probe(precision)
                 best[precision] = min(best[precision], time.perf_counter() - start)
-        return "bf16" if best["bf16"] < 0.85 * best["fp32"] else "fp32"
+        return "bf16" if best["bf16"] < 0.9 * best["fp32"] else "fp32"
 
 
 def _threads(number: int) -> str:

@@ -51,19 +51,15 @@ class Lens:
         self._lock = threading.RLock()  # pages ask from several threads; the model works for one
         self._looks: OrderedDict[str, Look] = OrderedDict()
 
-    def view(self, picture: Image.Image) -> Image.Image:
-        """The picture as the model sees it: resized and cropped, still in colours."""
-        return self.model.preprocessing.view(picture)
-
     def look(self, picture: Image.Image) -> "Look":
         """Let the model see a picture, or remember what it made of it."""
-        view = self.view(picture)
+        view = self.model.preprocessing.view(picture)
         key = hashlib.sha256(view.tobytes()).hexdigest()
         with self._lock:
             found = self.remembered(key)
             if found is not None:
                 return found
-            look = self._looks[key] = Look(self.model, view, key, self._lock)
+            look = self._looks[key] = Look(self.model, picture, key, self._lock)
             while len(self._looks) > 1 and sum(x.size for x in self._looks.values()) > self.memory:
                 self._looks.popitem(last=False)
             return look
@@ -80,12 +76,17 @@ class Look:
     """All that one pass over one picture tells."""
 
     def __init__(
-        self, model: ViT, view: Image.Image, key: str, lock: threading.RLock | None = None
+        self,
+        model: ViT,
+        picture: Image.Image,
+        key: str,
+        lock: "threading.RLock | None" = None,
     ) -> None:
-        self.model, self.view, self.key = model, view, key
+        self.model, self.key = model, key
         self._lock = lock or threading.RLock()
+        self.view = model.preprocessing.view(picture)  # what the model sees, still in colours
         parameter = next(model.parameters())
-        image = model.preprocessing(view).to(parameter.device, parameter.dtype)
+        image = model.preprocessing(picture).to(parameter.device, parameter.dtype)
         self.image = rearrange(image, "c y x -> 1 c y x")
         with torch.inference_mode():
             out = model(self.image, layers=True)

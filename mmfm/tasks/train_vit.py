@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from mmfm import plot
+from mmfm.data import digits
 from mmfm.data.draws import uniform
 from mmfm.data.labelled import Augment, LabelledPictures, augment, load_labelled
 from mmfm.data.pictures import Preprocessing
@@ -61,6 +62,8 @@ class Report:
 def recipe_for(data: str) -> str:
     """The name of the recipe that fits a data set best."""
     known = {"digits": "vit-digits", "mnist": "vit-mnist", "fashion": "vit-mnist"}
+    if any(digits.find_idx(Path(data), name) for name in digits.FILES):
+        return "vit-mnist"
     return known.get(data, "vit-pictures")
 
 

@@ -214,6 +214,25 @@ def test_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(tmp_path: Path, ti
     assert again.returncode == 0
 
 
+@pytest.mark.slow
+def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, tiny: Path) -> None:
+    arguments = ("train", "vit", "--data", "digits", "--recipe", tiny, "--steps", 50, "--out")
+    assert run_command(*arguments, tmp_path / "one").returncode == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    together = [*torchrun, "--nproc-per-node", "2", "-m", "mmfm", *map(str, arguments)]
+    done = subprocess.run(
+        [*together, str(tmp_path / "two")], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        [row["loss"] for row in map(json.loads, (tmp_path / name / "metrics.jsonl").open())
+         if "loss" in row]
+        for name in ("one", "two")
+    )  # fmt: skip
+    assert len(one) == 50
+    assert two == pytest.approx(one, abs=1e-4)
+
+
 def test_a_run_can_be_made_longer(tmp_path: Path, tiny: Path) -> None:
     list(train_vit("digits", tmp_path / "run", read_recipe(str(tiny)), device="cpu"))
     reports = list(resume_vit(tmp_path / "run", changes={"steps": 70}, device="cpu"))

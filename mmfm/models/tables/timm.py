@@ -104,10 +104,12 @@ def config(model: Any, name: str) -> ViTConfig:
     kind = type(model).__name__
     if kind not in ("VisionTransformer", "VisionTransformerDistilled"):
         raise BadInput(f"{name}: timm's {kind} is no plain vision transformer")
+    if any(type(block).__name__ != "Block" for block in model.blocks):
+        kind = type(model.blocks[0]).__name__
+        raise BadInput(f"{name}: this timm model has blocks of another kind ({kind}) than a ViT's")
     block, patch = model.blocks[0], model.patch_embed
     mlp, attention = block.mlp, block.attn
     unlike = {
-        "blocks": any(type(b).__name__ != "Block" for b in model.blocks),
         "attention": type(attention).__name__ != "Attention"
         or getattr(attention, "gate", None) is not None
         or not isinstance(attention.norm, nn.Identity)
@@ -170,10 +172,15 @@ def _activation(mlp: Any) -> Any:
     return "swiglu" if gated and act == "SiLU" else None
 
 
-def preprocessing(model: Any, config: ViTConfig, name: str) -> Preprocessing:
-    """timm's evaluation transform, from the settings beside the weights."""
+def preprocessing(model: Any, config: ViTConfig, name: str) -> Preprocessing | None:
+    """timm's evaluation transform, from the settings beside the weights; None if not of pictures.
+
+    A picture has one channel or three; what a model of other data looks at, its owner prepares.
+    """
     from timm.data.config import resolve_model_data_config
 
+    if config.channels not in (1, 3):
+        return None
     given = resolve_model_data_config(model)
     if given["crop_mode"] not in ("center", "squash"):
         raise BadInput(f"{name}: pictures cropped by {given['crop_mode']!r}, not known here")

@@ -199,11 +199,14 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def preprocessing(
     settings: Mapping[str, Any] | None, family: str, config: ViTConfig, name: str
-) -> Preprocessing:
+) -> Preprocessing | None:
     """The picture processor that `preprocessor_config.json` describes.
 
-    Without such a file it is the one that the family's publisher uses, at the model's size.
+    Without such a file it is the one that the family's publisher uses, at the model's size. None
+    for a model of other data: a picture has one channel or three.
     """
+    if config.channels not in (1, 3):
+        return None
     half = (0.5,) * (1 if config.channels == 1 else 3)
     usual = Preprocessing(config.image_size, mean=half, std=half, fit="squash")
     if family == "vit":

@@ -1,0 +1,68 @@
+"""Pictures drawn from numbers show these numbers."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmfm import plot
+from mmfm.errors import BadInput
+
+
+def test_a_tensor_becomes_a_picture_and_keeps_its_values() -> None:
+    image = torch.tensor([[[0.0, 1.0], [0.5, 2.0]]])
+    assert np.array(plot.to_picture(image)).tolist() == [[0, 255], [128, 255]]
+    colour = torch.rand(3, 5, 7)
+    back = torch.from_numpy(np.array(plot.to_picture(colour))).permute(2, 0, 1) / 255
+    torch.testing.assert_close(back, colour, atol=1 / 255, rtol=0)
+
+
+def test_a_grid_holds_every_picture_in_order() -> None:
+    images = torch.linspace(0, 1, 5)[:, None, None, None].expand(5, 3, 4, 6)
+    sheet = plot.grid(images, columns=3, gap=2)
+    assert sheet.size == (3 * 6 + 2 * 2, 2 * 4 + 2)
+    corners = [sheet.getpixel((column * 8, row * 6)) for row in (0, 1) for column in range(3)]
+    assert corners[:5] == [(v, v, v) for v in (0, 64, 128, 191, 255)]
+    assert plot.grid(images).size[0] == 3 * 6 + 2 * 2
+
+
+def test_patches_without_gaps_are_the_picture() -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8))
+    assert np.array_equal(plot.patches(picture, 4, gap=0), picture)
+    apart = plot.patches(picture, 4, gap=3)
+    assert apart.size == (12 + 2 * 3, 8 + 3)
+    assert np.array_equal(apart.crop((14, 7, 18, 11)), picture.crop((8, 4, 12, 8)))
+
+
+def test_heat_leaves_the_hottest_patch_as_it_is_and_dims_the_others() -> None:
+    picture = Image.new("RGB", (8, 8), (200, 100, 40))
+    warm = plot.heat(picture, torch.tensor([[0.0, 0.2], [0.1, 0.4]]), strength=1.0)
+    assert warm.getpixel((7, 7)) == (200, 100, 40)
+    assert warm.getpixel((0, 0)) == (0, 0, 0)
+    assert warm.getpixel((7, 0)) == pytest.approx((100, 50, 20), abs=1)
+
+
+def test_no_heat_at_all_is_dark_and_not_an_error() -> None:
+    picture = Image.new("RGB", (4, 4), "white")
+    assert plot.heat(picture, torch.zeros(2, 2), strength=0.5).getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_curves_are_drawn_one_or_several_and_even_from_a_single_point() -> None:
+    blank = plot.curve([], x="step", y="loss")
+    for points in ([(0, 2.0), (10, 1.0)], {"train": [(0, 2.0)], "held out": [(1, 1.5)]}, [(3, 1)]):
+        drawn = plot.curve(points, x="step", y="loss", title="a run")
+        assert drawn.mode == "RGB"
+        assert drawn.size == blank.size
+        assert np.abs(np.asarray(drawn, int) - np.asarray(blank, int)).max() > 100
+
+
+def test_what_cannot_be_drawn_is_one_clear_line() -> None:
+    picture = Image.new("RGB", (6, 4))
+    for wrong, line in (
+        (lambda: plot.to_picture(torch.rand(2, 4, 4)), r"as \(1 or 3, h, w\), not as \(2, 4, 4\)"),
+        (lambda: plot.grid(torch.rand(0, 3, 4, 4)), "a grid needs pictures"),
+        (lambda: plot.patches(picture, 4), "patches of 4 pixels do not divide a picture of 4x6"),
+        (lambda: plot.heat(picture, torch.rand(4)), "one weight a patch"),
+    ):
+        with pytest.raises(BadInput, match=line):
+            wrong()

@@ -1,0 +1,49 @@
+"""What the README says of the commands is what they say; its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmfm.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SHOWN = re.findall(r"```\n\$ mmfm (.*?)\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("command", "shown"), SHOWN, ids=[command for command, _ in SHOWN])
+def test_the_help_in_the_readme_is_the_commands_own(command: str, shown: str) -> None:
+    said = CliRunner().invoke(app, command.split(), prog_name="mmfm", terminal_width=80).output
+    assert shown.strip() == said.strip()
+
+
+def test_the_readme_shows_the_help_of_the_main_commands() -> None:
+    assert {command for command, _ in SHOWN} >= {"--help", "train vit --help"}
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    for line in re.findall(r"^(?:torchrun .* -m )?mmfm ([a-z][^#\n]*)", README, re.MULTILINE):
+        words = line.split()
+        command = words[:2] if words[0] == "train" else words[:1]
+        said = CliRunner().invoke(app, [*command, "--help"], terminal_width=80)
+        assert said.exit_code == 0, line
+        for option in re.findall(r"--[a-z-]+", line):
+            assert option in said.output, f"{option} of {line!r}"
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+def test_the_readme_names_every_file_of_the_package() -> None:
+    tasks = {path.stem for path in (ROOT / "mmfm" / "tasks").glob("[a-z]*.py")}
+    for path in (ROOT / "mmfm").rglob("[a-z]*.py"):
+        named = path.relative_to(ROOT).as_posix()
+        in_folder = "models/tables" in named or path.stem in tasks
+        assert in_folder or named in README, named
+    for task in tasks:
+        assert f"`{task}`" in README, task
