@@ -72,12 +72,12 @@ def serve(
     if lang is not None and lang not in LANGUAGES:
         raise BadInput(f"no language {lang!r}; the pages speak {', '.join(LANGUAGES)}")
     context = Context(str(pick_device(device)), model, lang, _folders(allow))
-    with _private_gradio():
+    with private_gradio():
         known = pages()
         if page is not None and page not in known:
             raise BadInput(f"no page {page!r}; there are: {', '.join(known)}")
         app = build(context, hosts=hosts, login=login)
-        with _listen(host, port) as listening:
+        with listen(host, port) as listening:
             address = _address(host, listening.getsockname()[1], page, known)
             print(f"mmfm runs at {address} (stop it with Ctrl-C)", flush=True)
             if open_browser and _has_screen():
@@ -194,19 +194,23 @@ def _folders(allow: Sequence[str | Path]) -> tuple[Path, ...]:
 
 
 @contextlib.contextmanager
-def _private_gradio() -> Generator[None]:
+def private_gradio() -> Generator[None]:
     """Have Gradio keep what visitors upload in a folder of this process, and report to no one."""
+    settings = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    before = {name: os.environ.get(name) for name in (*settings, "GRADIO_TEMP_DIR")}
     with tempfile.TemporaryDirectory(prefix="mmfm-", ignore_cleanup_errors=True) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        os.environ.update(settings, GRADIO_TEMP_DIR=folder)
         try:
             yield
         finally:
-            del os.environ["GRADIO_TEMP_DIR"]
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
-def _listen(host: str, port: int | None) -> socket.socket:
+def listen(host: str, port: int | None) -> socket.socket:
     """Take the port asked for, or the first free one; from here on a browser may knock."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     ports = range(FIRST_PORT, FIRST_PORT + 100) if port is None else [port]

@@ -87,6 +87,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
 
     shown = [visit, top, picker, model, stage, sizes]
     heavy: dict[str, Any] = {**DEVICE, "api_visibility": "private", "show_progress": "hidden"}
+    heavy["trigger_mode"] = "multiple"  # by itself, Gradio drops what comes while it is busy
     blocks.load(page.arrive, None, [*shown, upload, lessons], **heavy)
     picker.pick(page.pick, [visit], shown, **heavy)
     upload.upload(page.bring, [visit, upload], shown, **heavy)
@@ -161,12 +162,15 @@ class PatchLens:
     def mask(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Ask the model again, about the patches that are kept."""
         visit = visit or self.first_visit()
+        turn = getattr(event, "turn", 0)  # tells the browser which question this answers
         try:
             look = self.lens(visit.model).look(visit.picture)
             keep = as_keep(getattr(event, "keep", None), look)
-            return gr.HTML(answer=answer_data(look, keep, words.PATCHES[visit.lang]))
+            answer = answer_data(look, keep, words.PATCHES[visit.lang])
         except MmfmError as error:
-            return complain(error, visit)
+            complain(error, visit)
+            answer = {"failed": True}
+        return gr.HTML(answer={**answer, "turn": turn})
 
     def first_visit(self) -> Visit:
         """A visit that the server has forgotten begins anew."""

@@ -193,8 +193,8 @@ PATCHES: dict[str, dict[str, str]] = {
         "tokens_column": "토큰",
         "attention_column": "어텐션",
         "total_column": "전체",
-        "unit": "그림 한 장에 드는 계산량(FLOP)이에요. M은 백만, G는 십억이에요. 막대는 눈금 하나마다 "
-        "열 배씩 커져요.",
+        "unit": "그림 한 장에 드는 계산량(FLOP)이에요. M은 백만, G는 십억이에요. 막대는 눈금 "
+        "하나마다 열 배씩 커져요.",
         "this_model": "이 모델",
         "lessons": "지금 무엇을 보고 있나요?",
         "lesson_patch": "패치",

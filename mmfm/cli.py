@@ -119,9 +119,13 @@ def train_vit(
         typer.Option(metavar="NAME", help="Train by this recipe, a name or a TOML file."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(metavar="N", help="Train for so many minutes, not as the recipe says.")
+        float | None,
+        typer.Option(metavar="N", help="Train for so many minutes, not as the recipe says."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Train for so many steps, not as the recipe says.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Train for so many steps, not as the recipe says."),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(metavar="N", help="Bring the pictures to this size.")
     ] = None,

@@ -67,14 +67,20 @@ def find(name: str) -> Found:
         return in_folder(_fetch(_timm_repository(name), name), name, "hub")
     if name.startswith("hf:"):
         return in_folder(_fetch(name.removeprefix("hf:"), name), name, "hub")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return in_folder(path, name, "local")
-    if path.is_file():
-        return Found(name, "local", path.parent, (path,))
-    raise NotHere(
-        f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"
-    )
+    path = _local(name)
+    if path is None:
+        raise NotHere(
+            f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"
+        )
+    return in_folder(path, name) if path.is_dir() else Found(name, "local", path.parent, (path,))
+
+
+def _local(name: str) -> Path | None:
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_dir() or path.is_file() else None
+    except (OSError, RuntimeError):
+        return None  # no file can have such a name, or no person is called so
 
 
 def _what_is_here() -> str:
@@ -105,8 +111,11 @@ def in_folder(folder: Path, name: str, origin: Origin = "local") -> Found:
 def _shards(index: Path) -> tuple[Path, ...]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+        elsewhere = [name for name in names if Path(name).name != name]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadWeights(f"{index}: not an index of weight files") from error
+    if elsewhere or not names:
+        raise BadWeights(f"{index}: not an index of weight files beside it")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise NotHere(f"{index}: names {missing[0]}, which is not beside it")
@@ -224,8 +233,8 @@ def network(seconds: float = 1.2) -> bool:
 
 
 def _answers(address: str, seconds: float) -> bool:
-    request = urllib.request.Request(address, method="HEAD")
     try:
+        request = urllib.request.Request(address, method="HEAD")
         urllib.request.urlopen(request, timeout=seconds).close()
     except urllib.error.HTTPError:
         return True

@@ -11,27 +11,22 @@ is a function of the seed, augmentation is keyed by (seed, epoch, example), and 
 all the rest.
 """
 
-import contextlib
-import json
 import math
-import os
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Protocol
 
 import torch
-import torch.distributed as dist
-from filelock import FileLock, Timeout
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
-from mmfm.errors import BadInput, BadRun, InUse
-from mmfm.files import write_whole
+from mmfm.errors import BadInput, BadRun
 from mmfm.machine import ThreadWatch, bf16_is_fast
+from mmfm.optimizers import make_optimizers
+from mmfm.runs import Run, State
+from mmfm.team import Team
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Float[Tensor, ""]]
@@ -82,6 +77,18 @@ class Plan:
         if not math.isfinite(self.rate) or self.rate < 0:
             raise BadInput(f"a learning rate of {self.rate} is not possible")
 
+    def progress(self, state: State) -> float:
+        """How much of the training is done, from 0 to 1."""
+        if self.steps is not None:
+            return min(1.0, state.step / self.steps)
+        return min(1.0, state.seconds / (60 * (self.minutes or 0)))
+
+    def seconds_left(self, state: State) -> float:
+        """How long the rest will take, as far as one can tell."""
+        if self.steps is not None:
+            return state.seconds / max(state.step, 1) * (self.steps - state.step)
+        return max(0.0, 60 * (self.minutes or 0) - state.seconds)
+
     def save_due(self, step: int, last_save: float) -> bool:
         """Whether it is time for a checkpoint."""
         if self.save_steps is not None:
@@ -117,7 +124,7 @@ def fit(
     *,
     averaged: nn.Module | None = None,
     matrices: Collection[str] = (),
-    run: "Run | None" = None,
+    run: Run | None = None,
     device: torch.device | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
@@ -134,10 +141,10 @@ def fit(
     model.to(device).train()
     if averaged is not None:
         averaged.to(device).eval()
-    state = _State(model, averaged, make_optimizers(model, plan, matrices))
+    state = State(model, averaged, _optimizers(model, plan, matrices))
     if run is not None:
         state.restore(run)
-    if state.finished(plan):
+    if plan.progress(state) >= 1:
         return
     batches = _Batches(examples, plan, team, device)
 
@@ -157,7 +164,7 @@ def fit(
     began, last_save = time.monotonic() - state.seconds, time.monotonic()
     while True:
         start = time.perf_counter()
-        factor = rate_factor(state.progress(plan), plan.warmup, plan.final_rate)
+        factor = rate_factor(plan.progress(state), plan.warmup, plan.final_rate)
         total = torch.zeros((), device=device)
         for part in range(plan.accumulate):
             batch = batches.piece(state.step, part)
@@ -184,7 +191,7 @@ def fit(
                 "may help, and the last checkpoint is as it was"
             )
         took = time.perf_counter() - start
-        last = state.finished(plan) or stopped
+        last = plan.progress(state) >= 1 or stopped
         saved = run is not None and (last or plan.save_due(state.step, last_save))
         step = Step(
             number=state.step,
@@ -192,15 +199,21 @@ def fit(
             rate=plan.rate * factor,
             examples_per_second=plan.batch / took,
             seconds=state.seconds,
-            seconds_left=state.seconds_left(plan),
-            progress=state.progress(plan),
+            seconds_left=plan.seconds_left(state),
+            progress=plan.progress(state),
             epoch=state.step * plan.batch / len(examples),
             saved=saved,
             last=last,
             notes=notes,
         )
         if run is not None:
-            run.log_step(step)
+            run.log(
+                step=step.number,
+                loss=step.loss,
+                rate=step.rate,
+                examples_per_second=round(step.examples_per_second, 1),
+                seconds=round(step.seconds, 3),
+            )
         if run is not None and saved:
             state.save(run)
             last_save = time.monotonic()
@@ -215,7 +228,18 @@ def fit(
         notes = pace.observe(took, state)
 
 
-def _check(plan: Plan, examples: Examples, team: "Team") -> None:
+def _optimizers(model: nn.Module, plan: Plan, matrices: Collection[str]) -> list[Optimizer]:
+    return make_optimizers(
+        model,
+        rate=plan.rate,
+        matrix_rate=plan.matrix_rate,
+        weight_decay=plan.weight_decay,
+        betas=plan.betas,
+        matrices=matrices,
+    )
+
+
+def _check(plan: Plan, examples: Examples, team: Team) -> None:
     if len(examples) == 0:
         raise BadInput("there are no examples to learn from")
     if plan.batch % (plan.accumulate * team.size):
@@ -247,7 +271,7 @@ def follow(averaged: nn.Module, model: nn.Module, memory: float) -> None:
 class _Batches:
     """This process's share of every batch, a function of the seed and the step alone."""
 
-    def __init__(self, examples: Examples, plan: Plan, team: "Team", device: torch.device) -> None:
+    def __init__(self, examples: Examples, plan: Plan, team: Team, device: torch.device) -> None:
         self.examples, self.plan, self.device = examples, plan, device
         self.share = plan.batch // team.size
         self.first = team.rank * self.share
@@ -272,361 +296,6 @@ class _Batches:
         return self.orders[epoch]
 
 
-# --- optimisers -----------------------------------------------------------------------------------
-
-
-def make_optimizers(model: nn.Module, plan: Plan, matrices: Collection[str]) -> list[Optimizer]:
-    """AdamW for everything but the `matrices`, which are Muon's.
-
-    Weights of layers decay; biases, norms, tokens and positions don't.
-    """
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    strangers = set(matrices) - {name for name, _ in named}
-    if strangers:
-        raise BadInput(f"Muon was handed weights that the model does not have: {min(strangers)}")
-    rest = [(name, p) for name, p in named if name not in matrices]
-    decaying = [p for name, p in rest if p.ndim >= 2 and name.endswith("weight")]
-    others = [p for name, p in rest if p.ndim < 2 or not name.endswith("weight")]
-    groups = [
-        {"params": decaying, "weight_decay": plan.weight_decay, "highest": plan.rate},
-        {"params": others, "weight_decay": 0.0, "highest": plan.rate},
-    ]
-    fused = all(p.device.type in ("cpu", "cuda") for _, p in named)
-    optimizers: list[Optimizer] = [
-        AdamW([group for group in groups if group["params"]], betas=plan.betas, fused=fused)
-    ]
-    muon = [p for name, p in named if name in matrices]
-    if muon:
-        optimizers.append(Muon(muon, plan.matrix_rate, plan.weight_decay))
-    return optimizers
-
-
-class Muon(Optimizer):
-    """Momentum whose every direction gets the same length (Jordan et al. 2024).
-
-    A gradient matrix is dominated by a few directions; replaced by the nearest orthogonal matrix,
-    all that it says is heard. Learns a small transformer in about half of AdamW's steps.
-    """
-
-    def __init__(
-        self, matrices: list[nn.Parameter], rate: float, weight_decay: float, momentum: float = 0.95
-    ) -> None:
-        defaults = {"lr": rate, "highest": rate, "decay": weight_decay, "momentum": momentum}
-        super().__init__(matrices, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                direction = p.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
-                rows, columns = direction.shape
-                length = max(1.0, rows / columns) ** 0.5
-                p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(orthogonal(direction).view_as(p), alpha=-group["lr"] * length)
-
-
-def orthogonal(matrix: Float[Tensor, "m n"], iterations: int = 5) -> Float[Tensor, "m n"]:
-    """Bring all singular values near 1 by a Newton-Schulz iteration, matrix products only."""
-    a, b, c = 3.4445, -4.7750, 2.0315  # Jordan et al. 2024: steep at 0, close enough to 1
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = matrix if wide else matrix.T
-    x = x.to(torch.bfloat16) if matrix.is_cuda else x
-    x = x / (x.norm() + 1e-7)
-    for _ in range(iterations):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return (x if wide else x.T).to(matrix.dtype)
-
-
-# --- what a checkpoint holds --------------------------------------------------------------------
-
-
-class _State:
-    """All that training has made so far: what goes into a checkpoint and comes out of it."""
-
-    def __init__(
-        self, model: nn.Module, averaged: nn.Module | None, optimizers: list[Optimizer]
-    ) -> None:
-        self.model, self.averaged, self.optimizers = model, averaged, optimizers
-        self.step = 0
-        self.seconds = 0.0
-        self.precision = ""
-
-    def progress(self, plan: Plan) -> float:
-        if plan.steps is not None:
-            return min(1.0, self.step / plan.steps)
-        return min(1.0, self.seconds / (60 * (plan.minutes or 0)))
-
-    def finished(self, plan: Plan) -> bool:
-        return self.progress(plan) >= 1
-
-    def seconds_left(self, plan: Plan) -> float:
-        if plan.steps is not None:
-            return self.seconds / max(self.step, 1) * (plan.steps - self.step)
-        return max(0.0, 60 * (plan.minutes or 0) - self.seconds)
-
-    def save(self, run: "Run") -> None:
-        """Write everything into one file, whole."""
-        from safetensors.torch import save
-
-        if not run.writable:
-            return
-        tensors = {"random/cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            tensors["random/cuda"] = torch.cuda.get_rng_state()
-        for kind, module in self._modules():
-            tensors |= {f"{kind}/{name}": tensor for name, tensor in module.state_dict().items()}
-        for number, optimizer in enumerate(self.optimizers):
-            for index, entry in optimizer.state_dict()["state"].items():
-                for name, tensor in entry.items():
-                    tensors[f"optimizer{number}/{index}/{name}"] = tensor
-        about = {"step": self.step, "seconds": self.seconds, "precision": self.precision}
-        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        run.sync()
-        write_whole(run.checkpoint, save(packed, metadata={"mmfm": json.dumps(about)}))
-
-    def restore(self, run: "Run") -> None:
-        """Go back to the last checkpoint; without one, stay at the start."""
-        from safetensors import SafetensorError, safe_open
-
-        if not run.checkpoint.is_file():
-            run.trim(0)
-            return
-        try:
-            with safe_open(run.checkpoint, "pt") as file:
-                about = json.loads(file.metadata()["mmfm"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{run.checkpoint}: not a whole checkpoint ({error})") from error
-        try:
-            for kind, module in self._modules():
-                module.load_state_dict(_under(kind, tensors), strict=True)
-            for number, optimizer in enumerate(self.optimizers):
-                _restore_optimizer(optimizer, _under(f"optimizer{number}", tensors))
-        except (RuntimeError, KeyError, ValueError) as error:
-            line = str(error).splitlines()[0]
-            raise BadRun(f"{run.checkpoint}: of another model ({line})") from error
-        torch.set_rng_state(tensors["random/cpu"])
-        if "random/cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random/cuda"])
-        self.step, self.seconds = about["step"], about["seconds"]
-        self.precision = about["precision"]
-        run.trim(self.step)
-
-    def _modules(self) -> list[tuple[str, nn.Module]]:
-        averaged = [] if self.averaged is None else [("averaged", self.averaged)]
-        return [("model", self.model), *averaged]
-
-
-def _under(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = kind + "/"
-    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
-
-
-def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split("/")
-        entries.setdefault(int(index), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
-
-
-# --- the folder of a run ------------------------------------------------------------------------
-
-
-class Run:
-    """A folder that holds one run: what it is, how it goes, and where it can go on.
-
-    run.json                 what is trained, on what, by which plan
-    metrics.jsonl            a line for every step, and for every measurement
-    checkpoint.safetensors   everything that going on takes
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any], lock: FileLock | None) -> None:
-        self.folder, self.settings = folder, dict(settings)
-        self.checkpoint = folder / "checkpoint.safetensors"
-        self.metrics = folder / "metrics.jsonl"
-        self._lock = lock
-        self._lines: list[str] = []
-
-    @property
-    def writable(self) -> bool:
-        """Of several processes that train together only the first one writes."""
-        return self._lock is not None
-
-    @classmethod
-    def start(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
-        """Begin a new run in a folder that is new or empty."""
-        if Team.of_this_process().rank > 0:
-            return cls(folder, settings, None)
-        if (folder / "run.json").exists():
-            raise BadRun(
-                f"{folder} already holds a run; go on with --resume or name another folder"
-            )
-        if folder.exists() and not folder.is_dir():
-            raise BadInput(f"{folder} is a file; name a folder for the run")
-        if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise BadInput(f"{folder} is not empty and holds no run; name a new folder for the run")
-        lock = cls._locked(folder)
-        text = json.dumps(settings, indent=2, ensure_ascii=False)
-        write_whole(folder / "run.json", text + "\n")
-        return cls(folder, settings, lock)
-
-    @classmethod
-    def resume(cls, folder: Path, kind: str) -> Self:
-        """Go on with the run in a folder, which must be of this kind."""
-        settings = cls.read_settings(folder)
-        if settings.get("train") != kind:
-            raise BadRun(f"{folder} is a run of {settings.get('train')!r}, not of {kind!r}")
-        if Team.of_this_process().rank > 0:
-            return cls(folder, settings, None)
-        return cls(folder, settings, cls._locked(folder))
-
-    @staticmethod
-    def read_settings(folder: Path) -> dict[str, Any]:
-        """What a run folder says it is."""
-        path = folder / "run.json"
-        if not path.is_file():
-            half = (folder / "checkpoint.safetensors").exists()
-            what = (
-                "is half there: its run.json is missing" if half else "holds no run to go on with"
-            )
-            raise BadRun(f"{folder} {what}; leave out --resume to start one in a new folder")
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BadRun(f"{path}: not whole JSON ({error})") from error
-        if not isinstance(settings, dict):
-            raise BadRun(f"{path}: does not describe a run")
-        return settings
-
-    @staticmethod
-    def _locked(folder: Path) -> FileLock:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / ".lock")
-            lock.acquire(timeout=0)
-            for part in folder.glob(".*.part"):  # what a kill left of a file that was never whole
-                part.unlink()
-        except Timeout as error:
-            raise InUse(f"{folder}: another process is training there") from error
-        except OSError as error:
-            raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
-        return lock
-
-    def log_step(self, step: Step) -> None:
-        """Note one step."""
-        self.log(
-            step=step.number,
-            loss=step.loss,
-            rate=step.rate,
-            examples_per_second=round(step.examples_per_second, 1),
-            seconds=round(step.seconds, 3),
-        )
-
-    def log(self, **row: object) -> None:
-        """Add a line to the metrics; it reaches the disk before the next checkpoint does."""
-        if self.writable:
-            self._lines.append(json.dumps(row) + "\n")
-            if len(self._lines) >= 50:
-                self.sync()
-
-    def sync(self) -> None:
-        """Bring the lines so far to the disk."""
-        if self._lines:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write("".join(self._lines))
-                file.flush()
-                os.fsync(file.fileno())
-            self._lines = []
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All lines of the metrics; one that a kill cut short is left out."""
-        self.sync()
-        if not self.metrics.is_file():
-            return []
-        lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-
-    def trim(self, step: int) -> None:
-        """Forget the lines after a step: the run goes on from there and will write them again."""
-        if not self.writable or not self.metrics.is_file():
-            return
-        kept = [row for row in self.rows() if row["step"] <= step]
-        write_whole(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
-
-    def close(self) -> None:
-        """Let another process have the folder."""
-        self.sync()
-        if self._lock is not None:
-            self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-# --- several processes ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Team:
-    """The processes that train one model together, as `torchrun` starts them; mostly just one."""
-
-    rank: int = 0
-    size: int = 1
-
-    @classmethod
-    def of_this_process(cls) -> "Team":
-        if dist.is_available() and dist.is_initialized():
-            return cls(dist.get_rank(), dist.get_world_size())
-        return cls()
-
-    @staticmethod
-    @contextlib.contextmanager
-    def joined(device: torch.device) -> Generator["Team"]:
-        """Join the others, if `torchrun` started any, and part from them at the end."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            yield Team()
-            return
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        try:
-            yield Team.of_this_process()
-        finally:
-            dist.destroy_process_group()
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with its gradients averaged over the team."""
-        if self.size == 1:
-            return model
-        device = next(model.parameters()).device
-        return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
-
-    def exchange(self, network: nn.Module, *, now: bool) -> contextlib.AbstractContextManager[Any]:
-        """Average the gradients only when the last piece of a batch is in."""
-        if isinstance(network, DistributedDataParallel) and not now:
-            return network.no_sync()
-        return contextlib.nullcontext()
-
-    def agree(self, loss: Tensor, seconds: float, stop: bool) -> tuple[float, float, bool]:
-        """The mean loss, the first process's time, and whether anyone wants to stop."""
-        if self.size == 1:
-            return loss.item(), seconds, stop
-        mine = [loss.item() / self.size, seconds if self.rank == 0 else 0.0, float(stop)]
-        said = torch.tensor(mine, dtype=torch.float64, device=loss.device)
-        dist.all_reduce(said)
-        return said[0].item(), said[1].item(), said[2].item() > 0
-
-
 # --- threads and precision ----------------------------------------------------------------------
 
 
@@ -643,7 +312,7 @@ class _Pace:
         watched = plan.threads is None and device.type == "cpu" and alone
         self.watch = ThreadWatch() if watched else None
 
-    def choose(self, state: _State) -> list[str]:
+    def choose(self, state: State) -> list[str]:
         """Settle threads, and precision too unless a checkpoint has settled it before."""
         random = torch.get_rng_state()
         if self.plan.threads is not None:
@@ -655,7 +324,7 @@ class _Pace:
         torch.set_rng_state(random)
         return [f"computing in {state.precision} on {_threads(torch.get_num_threads())}"]
 
-    def observe(self, seconds: float, state: _State) -> list[str]:
+    def observe(self, seconds: float, state: State) -> list[str]:
         """Take note of a step; measure again when speed has collapsed or might be back."""
         if self.watch is None or not self.watch.observe(seconds):
             return []

@@ -335,6 +335,18 @@ def test_rotary_scores_depend_on_distance_only():
     assert table[0, 1:].std() > 0.01  # and they do depend on it
 
 
+def test_attention_turns_questions_and_answers_alike():
+    """Between equal tokens, only distance is left to tell how much they look at each other."""
+    attention = shaken(Attention(24, 3))
+    same = numbers(1, 1, 24).expand(1, 6, 24)
+    seen = attention.weights(same, rotate=rotary_1d(6, 8)).log()[0]  # h n m
+    seen = seen - seen.diagonal(dim1=1, dim2=2)[..., None]
+    for distance in range(-5, 6):
+        diagonal = seen.diagonal(distance, 1, 2)
+        assert_same(diagonal, diagonal[:, :1].expand_as(diagonal))
+    assert seen.std() > 0.1
+
+
 def test_rotary_2d_scores_depend_on_the_step_in_rows_and_columns_only():
     height, width = 4, 5
     flat = scores(rotary_2d(height, width, 16), numbers(16), numbers(16, seed=2), height * width)

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from mmfm import train
 from mmfm.data.draws import normal
 from mmfm.errors import BadInput, BadRun, InUse
-from mmfm.train import Batch, Muon, Plan, Run, Step, fit, make_optimizers, orthogonal, rate_factor
+from mmfm.optimizers import Muon, make_optimizers, orthogonal
+from mmfm.runs import Run
+from mmfm.train import Batch, Plan, Step, fit, rate_factor
 
 
 class Noisy:
@@ -274,7 +276,7 @@ def test_a_half_run_folder_is_named(tmp_path: Path) -> None:
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     run_to_end(tmp_path / "run", leave_at=3)
     code = (
-        "import sys, pathlib; from mmfm.train import Run; from mmfm.errors import InUse\n"
+        "import sys, pathlib; from mmfm.runs import Run; from mmfm.errors import InUse\n"
         "try: Run.resume(pathlib.Path(sys.argv[1]), 'test')\n"
         "except InUse: sys.exit(9)"
     )
@@ -398,7 +400,14 @@ def test_muon_moves_as_torchs_own_does() -> None:
 
 def test_only_weights_of_layers_decay() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
-    adam, muon = make_optimizers(model, Plan(steps=1), ["2.weight"])
+    adam, muon = make_optimizers(
+        model,
+        rate=1e-3,
+        matrix_rate=0.02,
+        weight_decay=0.1,
+        betas=(0.9, 0.99),
+        matrices=["2.weight"],
+    )
     decaying, others = adam.param_groups
     assert [id(p) for p in decaying["params"]] == [id(model[0].weight)]
     assert decaying["weight_decay"] > 0 == others["weight_decay"]
@@ -450,7 +459,9 @@ SCRIPT = """
 import sys, json, pathlib, torch
 sys.path.insert(0, sys.argv[2])
 from test_train import Noisy, squared_error
-from mmfm.train import Plan, Team, Run, fit
+from mmfm.runs import Run
+from mmfm.team import Team
+from mmfm.train import Plan, fit
 torch.manual_seed(1)
 model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.GELU(), torch.nn.Linear(16, 3))
 plan = Plan(steps=50, batch=12, accumulate=2, threads=1, precision="fp32", rate=1e-2, save_steps=10)

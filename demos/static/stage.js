@@ -13,6 +13,8 @@ let packs; // rows that have arrived, by layer, or by layer and asker
 let tiles, parts;
 let ticket = 0;
 let lost = false;
+let turn = 0; // of the questions about a mask; at most one of them is on its way
+let asking = false;
 
 // --- small tools -------------------------------------------------------------------------------
 
@@ -175,12 +177,14 @@ function spotlight(map, weights, own, ranked) {
 // --- the answer --------------------------------------------------------------------------------
 
 function drawAnswer(answer) {
-  if (!answer || !data || answer.total !== patches()) return;
-  if (answer.keep !== marks()) {
+  if (!answer || !data) return;
+  asking = false;
+  if (!answer.failed && answer.keep !== marks()) {
     ask(); // the mask has changed while the model was thinking
     return;
   }
   parts.answer.removeAttribute("aria-busy");
+  if (answer.failed) return;
   const whole = answer.kept === answer.total;
   const note = whole ? data.words.all_seen : data.words.some_seen;
   parts.answerNote.textContent = fill(note, answer);
@@ -221,7 +225,10 @@ const marks = () => keep.join("");
 
 function ask() {
   parts.answer.setAttribute("aria-busy", "true");
-  trigger("mask", { keep: marks() });
+  if (asking) return;
+  asking = true;
+  turn += 1; // an answer that equals the last one would not be noticed
+  trigger("mask", { keep: marks(), turn });
 }
 
 function setMask(wanted) {
@@ -529,7 +536,7 @@ function arrive() {
   const again = data && data.key === props.value.key && data.model === props.value.model;
   const samePicture = again && lost;
   data = props.value;
-  lost = false;
+  lost = asking = false;
   packs = new Map();
   if (data.rows) packs.set(`${data.rows.layer}`, Promise.resolve(unpack(data.rows)));
   if (samePicture) {

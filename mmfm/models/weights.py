@@ -11,7 +11,6 @@ tensor of theirs must be used or be named as unused: a model that loads is a mod
 
 import functools
 import json
-import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,9 +48,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_bin(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadWeights(f"{path}: not a whole file of plain weights ({line})") from error
+    except Exception as error:
+        # A damaged file meets nearly any exception in there, and torch's own words for one with
+        # code in it advise to run that.
+        raise BadWeights(
+            f"{path}: not a whole file of plain weights; it is damaged, or holds code, which was "
+            "not run"
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(x, Tensor) for x in state.values()):
         raise BadWeights(f"{path}: holds something else than named weights")
     return dict(state)
@@ -78,7 +81,10 @@ def translate(
         for row in table:
             match = _pattern(row[1]).fullmatch(key.removeprefix(prefix))
             if match:
-                changed = row[2](tensor) if len(row) == 3 else tensor
+                try:
+                    changed = row[2](tensor) if len(row) == 3 else tensor
+                except ValueError as error:
+                    raise BadWeights(f"{name}: {key} is {error}") from error
                 ours.update(_parts(row[0], match.groups(), changed))
                 break
         else:
@@ -169,7 +175,7 @@ def read_settings(path: Path) -> dict[str, Any] | None:
 def flat_patches(kernel: Float[Tensor, "d c p q"]) -> Float[Tensor, "d pqc"]:
     """A convolution that strides by its own size is a linear map over patches."""
     if kernel.ndim != 4:
-        return kernel  # misshapen: `load_strictly` names it
+        raise ValueError(f"{tuple(kernel.shape)}, not a kernel of four axes")
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 

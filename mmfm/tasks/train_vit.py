@@ -26,7 +26,9 @@ from mmfm.files import whole
 from mmfm.machine import pick_device
 from mmfm.models.checkpoints import save_vit
 from mmfm.models.vit import ViT, ViTConfig
-from mmfm.train import Batch, Plan, Run, Step, Team, fit
+from mmfm.runs import Run
+from mmfm.team import Team
+from mmfm.train import Batch, Plan, Step, fit
 
 _HELD_OUT = 0.1  # of data that has no held-out part of its own
 _GLANCE = 1000  # held-out pictures that are enough for a look in between

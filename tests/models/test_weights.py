@@ -1,4 +1,4 @@
-"""Weights on their way in: read safely, renamed by a table, loaded strictly or refused in a line."""
+"""Weights on their way in: read safely, renamed by a table, loaded strictly or refused."""
 
 import json
 import os
@@ -43,6 +43,7 @@ LABELS = ("dog", "고양이", "a, b")
 def random_model() -> ViT:
     model = ViT(CONFIG, PREPROCESSING, LABELS).eval()
     generator = torch.Generator().manual_seed(1)
+    model.reset(generator)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
@@ -201,7 +202,6 @@ def test_a_weight_of_timms_without_a_place_is_refused(key: str, timms: Path):
     ("key", "shape"),
     [
         ("patch_embed.proj.weight", (16, 3, 4, 4)),
-        ("patch_embed.proj.weight", (16, 192)),
         ("blocks.0.attn.qkv.weight", (47, 16)),
         ("blocks.0.attn.qkv.weight", (4, 16)),
         ("blocks.0.attn.qkv.bias", (2,)),
@@ -214,6 +214,13 @@ def test_a_weight_of_timms_without_a_place_is_refused(key: str, timms: Path):
 def test_a_misshapen_weight_of_timms_is_refused(key: str, shape: tuple[int, ...], timms: Path):
     rewrite(timms, lambda state: state.update({key: torch.zeros(shape)}))
     assert "of another shape" in refusal(timms)
+
+
+def test_patches_that_somebody_flattened_in_another_order_are_refused(timms: Path):
+    """Flat, they would fit in number: ours are in the order of rows, columns, channels."""
+    flat = {"patch_embed.proj.weight": torch.zeros(16, 3 * 8 * 8)}
+    rewrite(timms, lambda state: state.update(flat))
+    assert "patch_embed.proj.weight is (16, 192), not a kernel of four axes" in refusal(timms)
 
 
 def test_positions_of_tokens_that_are_not_there_are_refused(timms: Path):

@@ -1,0 +1,221 @@
+"""The folder of a training run, and the checkpoints from which it goes on after any kill."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmfm.errors import BadInput, BadRun, InUse
+from mmfm.files import write_whole
+from mmfm.team import Team
+
+
+class Run:
+    """A folder that holds one run: what it is, how it goes, and where it can go on.
+
+    run.json                 what is trained, on what, by which plan
+    metrics.jsonl            a line for every step, and for every measurement
+    checkpoint.safetensors   everything that going on takes
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], lock: FileLock | None) -> None:
+        self.folder, self.settings = folder, dict(settings)
+        self.checkpoint = folder / "checkpoint.safetensors"
+        self.metrics = folder / "metrics.jsonl"
+        self._lock = lock
+        self._lines: list[str] = []
+
+    @property
+    def writable(self) -> bool:
+        """Of several processes that train together only the first one writes."""
+        return self._lock is not None
+
+    @classmethod
+    def start(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
+        """Begin a new run in a folder that is new or empty."""
+        if Team.of_this_process().rank > 0:
+            return cls(folder, settings, None)
+        if (folder / "run.json").exists():
+            raise BadRun(
+                f"{folder} already holds a run; go on with --resume or name another folder"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder} is a file; name a folder for the run")
+        if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise BadInput(f"{folder} is not empty and holds no run; name a new folder for the run")
+        lock = cls._locked(folder)
+        text = json.dumps(settings, indent=2, ensure_ascii=False)
+        write_whole(folder / "run.json", text + "\n")
+        return cls(folder, settings, lock)
+
+    @classmethod
+    def resume(cls, folder: Path, kind: str) -> Self:
+        """Go on with the run in a folder, which must be of this kind."""
+        settings = cls.read_settings(folder)
+        if settings.get("train") != kind:
+            raise BadRun(f"{folder} is a run of {settings.get('train')!r}, not of {kind!r}")
+        if Team.of_this_process().rank > 0:
+            return cls(folder, settings, None)
+        return cls(folder, settings, cls._locked(folder))
+
+    @staticmethod
+    def read_settings(folder: Path) -> dict[str, Any]:
+        """What a run folder says it is."""
+        path = folder / "run.json"
+        if not path.is_file():
+            half = (folder / "checkpoint.safetensors").exists()
+            what = (
+                "is half there: its run.json is missing" if half else "holds no run to go on with"
+            )
+            raise BadRun(f"{folder} {what}; leave out --resume to start one in a new folder")
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BadRun(f"{path}: not whole JSON ({error})") from error
+        if not isinstance(settings, dict):
+            raise BadRun(f"{path}: does not describe a run")
+        return settings
+
+    @staticmethod
+    def _locked(folder: Path) -> FileLock:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / ".lock")
+            lock.acquire(timeout=0)
+            for part in folder.glob(".*.part"):  # what a kill left of a file that was never whole
+                part.unlink()
+        except Timeout as error:
+            raise InUse(f"{folder}: another process is training there") from error
+        except OSError as error:
+            raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
+        return lock
+
+    def log(self, **row: object) -> None:
+        """Add a line to the metrics; it reaches the disk before the next checkpoint does."""
+        if self.writable:
+            self._lines.append(json.dumps(row) + "\n")
+            if len(self._lines) >= 50:
+                self.sync()
+
+    def sync(self) -> None:
+        """Bring the lines so far to the disk."""
+        if self._lines:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write("".join(self._lines))
+                file.flush()
+                os.fsync(file.fileno())
+            self._lines = []
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All lines of the metrics; one that a kill cut short is left out."""
+        self.sync()
+        if not self.metrics.is_file():
+            return []
+        lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def trim(self, step: int) -> None:
+        """Forget the lines after a step: the run goes on from there and will write them again."""
+        if not self.writable or not self.metrics.is_file():
+            return
+        kept = [row for row in self.rows() if row["step"] <= step]
+        write_whole(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self.sync()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# --- what a checkpoint holds --------------------------------------------------------------------
+
+
+class State:
+    """All that training has made so far: what goes into a checkpoint and comes out of it."""
+
+    def __init__(
+        self, model: nn.Module, averaged: nn.Module | None, optimizers: list[Optimizer]
+    ) -> None:
+        self.model, self.averaged, self.optimizers = model, averaged, optimizers
+        self.step = 0
+        self.seconds = 0.0
+        self.precision = ""
+
+    def save(self, run: Run) -> None:
+        """Write everything into one file, whole."""
+        from safetensors.torch import save
+
+        if not run.writable:
+            return
+        tensors = {"random/cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            tensors["random/cuda"] = torch.cuda.get_rng_state()
+        for kind, module in self._modules():
+            tensors |= {f"{kind}/{name}": tensor for name, tensor in module.state_dict().items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, entry in optimizer.state_dict()["state"].items():
+                for name, tensor in entry.items():
+                    tensors[f"optimizer{number}/{index}/{name}"] = tensor
+        about = {"step": self.step, "seconds": self.seconds, "precision": self.precision}
+        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        run.sync()
+        write_whole(run.checkpoint, save(packed, metadata={"mmfm": json.dumps(about)}))
+
+    def restore(self, run: Run) -> None:
+        """Go back to the last checkpoint; without one, stay at the start."""
+        from safetensors import SafetensorError, safe_open
+
+        if not run.checkpoint.is_file():
+            run.trim(0)
+            return
+        try:
+            with safe_open(run.checkpoint, "pt") as file:
+                about = json.loads(file.metadata()["mmfm"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise BadRun(f"{run.checkpoint}: not a whole checkpoint ({error})") from error
+        try:
+            for kind, module in self._modules():
+                module.load_state_dict(_under(kind, tensors), strict=True)
+            for number, optimizer in enumerate(self.optimizers):
+                _restore_optimizer(optimizer, _under(f"optimizer{number}", tensors))
+        except (RuntimeError, KeyError, ValueError) as error:
+            line = str(error).splitlines()[0]
+            raise BadRun(f"{run.checkpoint}: of another model ({line})") from error
+        torch.set_rng_state(tensors["random/cpu"])
+        if "random/cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random/cuda"])
+        self.step, self.seconds = about["step"], about["seconds"]
+        self.precision = about["precision"]
+        run.trim(self.step)
+
+    def _modules(self) -> list[tuple[str, nn.Module]]:
+        averaged = [] if self.averaged is None else [("averaged", self.averaged)]
+        return [("model", self.model), *averaged]
+
+
+def _under(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = kind + "/"
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
+def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split("/")
+        entries.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})

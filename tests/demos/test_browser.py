@@ -1,0 +1,335 @@
+"""The Patch Lens in a real browser: pointing, walking, masking, in two languages, on any width."""
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from mmfm.demos import patches
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from mmfm.tasks.look import Lens
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed"
+)
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+HEAT = "tiles => tiles.map(tile => Number(tile.style.getPropertyValue('--heat')))"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A browser that keeps a list of what must not happen."""
+
+    def __init__(self, browser: Browser, address: str, **settings: object) -> None:
+        self.address = address
+        self.faults: list[str] = []
+        self.page: Page = browser.new_context(**settings).new_page()
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("request", self._see)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(f"console: {message.text}")
+
+    def _see(self, request: object) -> None:
+        url = request.url  # pyright: ignore[reportAttributeAccessIssue]
+        if urlparse(url).scheme not in ("data", "blob") and not url.startswith(self.address):
+            self.faults.append(f"left the server: {url}")
+
+    def open(self, link: str = "") -> Page:
+        self.page.goto(f"{self.address}/{link}", wait_until="domcontentloaded")
+        self.page.wait_for_selector("#stage .bars li")
+        return self.page
+
+    @property
+    def heat(self) -> list[float]:
+        return self.page.locator("#stage .patch").evaluate_all(HEAT)
+
+    @property
+    def link(self) -> dict[str, list[str]]:
+        return parse_qs(urlparse(self.page.url).query)
+
+    @property
+    def asking(self) -> int:
+        """The patch that asks, -1 if it is none."""
+        return self.page.locator("#stage .patch").evaluate_all(
+            "tiles => tiles.findIndex(tile => tile.classList.contains('asking'))"
+        )
+
+
+@pytest.fixture
+def visitor(browser: Browser, address: str) -> Generator[Visitor]:
+    visitor = Visitor(browser, address, locale="en-US")
+    yield visitor
+    visitor.page.context.close()
+    assert visitor.faults == []
+
+
+def test_the_page_opens_on_the_summary_of_an_example(visitor: Visitor) -> None:
+    page = visitor.open()
+    expect(page).to_have_title("Patch Lens")
+    expect(page.locator("#stage .patch")).to_have_count(64)
+    expect(page.locator("#stage .chips button.on")).to_have_text("CLS")
+    assert max(visitor.heat) == 1
+    assert min(visitor.heat) < 0.9
+    expect(page.locator("#status")).to_contain_text("trained on noise-10")
+    # A label is text, whatever is in it.
+    expect(page.locator("#stage .bars")).to_contain_text("<b>horse</b>")
+
+
+def test_pointing_at_a_patch_shows_its_attention_and_leaving_ends_it(visitor: Visitor) -> None:
+    page = visitor.open()
+    before = visitor.heat
+    page.locator("#stage .patch").nth(27).hover()
+    expect(page.locator("#stage .patch").nth(27)).to_have_class("patch asking")
+    expect(page.locator("#stage .says")).to_contain_text("Patch in row 4, column 4")
+    assert visitor.heat != before
+    expect(page.locator("#stage .alike .rank")).to_have_count(5)
+    page.locator("#top h1").hover()
+    expect(page.locator("#stage .says")).to_contain_text("CLS")
+    assert visitor.heat == before
+
+
+def test_the_keyboard_walks_masks_and_goes_back(visitor: Visitor) -> None:
+    page = visitor.open()
+    page.locator("#stage .patch").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#stage .patch").nth(9)).to_be_focused()
+    expect(page.locator("#stage .patch").nth(9)).to_have_class("patch asking")
+    assert visitor.link["patch"] == ["10"]
+    first = visitor.heat
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowRight")  # the edge holds
+    expect(page.locator("#stage .patch").nth(15)).to_be_focused()
+    expect(page.locator("#stage .patch").nth(15)).to_have_class("patch asking")
+    assert visitor.heat != first
+    page.keyboard.press(" ")
+    expect(page.locator("#stage .patch").nth(15)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#stage .patch").nth(15)).to_have_attribute(
+        "aria-label", "Patch in row 2, column 8, masked"
+    )
+    expect(page.locator("#stage .answer .note").last).to_contain_text("63 of 64")
+    page.keyboard.press("Escape")
+    expect(page.locator("#stage .chips button.on")).to_have_text("CLS")
+    assert "patch" not in visitor.link
+    # Of all patches one is on the way of the Tab key.
+    assert page.locator("#stage .patch[tabindex='0']").count() == 1
+
+
+def test_masking_moves_the_prediction_and_clearing_brings_it_back(visitor: Visitor) -> None:
+    page = visitor.open()
+    note = page.locator("#stage .answer .note").last
+    values = page.locator("#stage .bars .value")
+    before = values.all_inner_texts()
+    page.locator("#stage .mask-most").click()
+    expect(note).to_contain_text("48 of 64")
+    assert values.all_inner_texts() != before
+    masked = page.locator("#stage .patch[aria-pressed='true']")
+    expect(masked).to_have_count(16)
+    page.locator("#stage .mask-random").click()
+    expect(masked).to_have_count(16)
+    page.locator("#stage .clear").click()
+    expect(note).to_contain_text("all 64 patches")
+    expect(masked).to_have_count(0)
+    assert values.all_inner_texts() == before
+
+    page.locator("#stage .to-mask").click()
+    for patch in (0, 1, 2, 3, 2):  # faster than the model answers
+        page.locator("#stage .patch").nth(patch).click()
+    expect(masked).to_have_count(3)
+    expect(note).to_contain_text("61 of 64")
+    expect(page.locator("#stage .answer")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_layers_and_heads_change_the_heat_and_the_link(visitor: Visitor) -> None:
+    page = visitor.open("?picture=shapes&layer=2&head=1&patch=20")
+    expect(page.locator("#picker [aria-pressed='true']")).to_have_text("Shapes")
+    expect(page.locator("#stage .layer label")).to_have_text("Layer 2 of 3")
+    expect(page.locator("#stage .head[aria-pressed='true']")).to_have_text("1")
+    assert visitor.asking == 19
+    heats = [visitor.heat]
+    page.locator("#stage .head").nth(3).click()
+    heats.append(visitor.heat)
+    page.locator("#layer").press("ArrowRight")
+    expect(page.locator("#stage .layer label")).to_have_text("Layer 3 of 3")
+    page.wait_for_function(
+        "old => document.querySelector('#stage .patch').style.getPropertyValue('--heat') !== old",
+        arg=f"{heats[-1][0]:.3f}",
+    )
+    heats.append(visitor.heat)
+    assert len({tuple(heat) for heat in heats}) == 3
+    assert visitor.link == {
+        "picture": ["shapes"], "layer": ["3"], "head": ["3"], "patch": ["20"]
+    }  # fmt: skip
+    reopened = visitor.heat
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector("#stage .bars li")
+    assert visitor.heat == reopened
+
+
+def test_a_picture_of_very_many_patches_is_looked_up_patch_by_patch(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.open("?patch=20&head=2")
+    at_once = visitor.heat
+    monkeypatch.setattr(patches, "SENT_AT_ONCE", 100)
+    page = visitor.open("?patch=20&head=2")
+    page.wait_for_selector("#stage .patch.asking")
+    assert visitor.heat == at_once
+    page.locator("#stage .patch").nth(3).hover()
+    expect(page.locator("#stage .patch").nth(3)).to_have_class("patch asking")
+
+
+def test_a_picture_that_the_server_forgot_is_looked_at_again(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visitor.open("?patch=20&layer=3")
+    forgets = iter([None])
+    remember = Lens.remembered
+    monkeypatch.setattr(Lens, "remembered", lambda lens, key: next(forgets, remember(lens, key)))
+    page.locator("#layer").press("ArrowLeft")
+    expect(page.locator("#stage .layer label")).to_have_text("Layer 2 of 3")
+    page.locator("#stage .patch").nth(3).hover()
+    expect(page.locator("#stage .patch").nth(3)).to_have_class("patch asking")
+
+
+def test_another_picture_and_ones_own(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor.open()
+    before = visitor.heat
+    page.locator("[data-picture=stripes]").click()
+    expect(page.locator("#picker [aria-pressed='true']")).to_have_text("Stripes")
+    page.wait_for_function("window.location.search.includes('stripes')")
+    assert visitor.heat != before
+    own = tmp_path / "own.png"
+    Image.new("LA", (1, 1), (90, 255)).save(own)
+    page.locator("#own input[type=file]").set_input_files(own)
+    expect(page.locator("#picker [aria-pressed='true']")).to_have_text("Your picture")
+    expect(page.locator("#stage .patch")).to_have_count(64)
+
+
+def test_what_is_dropped_on_the_page_is_taken(visitor: Visitor) -> None:
+    page = visitor.open()
+    page.evaluate(
+        """async () => {
+            const canvas = document.createElement('canvas');
+            const blob = await new Promise((done) => canvas.toBlob(done));
+            const carried = new DataTransfer();
+            carried.items.add(new File([blob], 'dropped.png', {type: 'image/png'}));
+            document.body.dispatchEvent(
+                new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}));
+        }"""
+    )
+    expect(page.locator("#picker [aria-pressed='true']")).to_have_text("Your picture")
+
+
+def test_a_file_that_is_no_picture_is_said_and_the_page_goes_on(
+    browser: Browser, address: str, tmp_path: Path
+) -> None:
+    visitor = Visitor(browser, address, locale="ko-KR")
+    page = visitor.open()
+    text = tmp_path / "no.jpg"
+    text.write_text("no picture")
+    page.locator("#own input[type=file]").set_input_files(text)
+    expect(page.get_by_text("그림으로 읽을 수 없는 파일이에요")).to_be_visible()
+    page.locator("[data-picture=shapes]").click()
+    expect(page.locator("#picker [aria-pressed='true']")).to_have_text("도형")
+    page.context.close()
+    assert visitor.faults == []
+
+
+def test_a_korean_browser_reads_korean_and_can_change_to_english(
+    browser: Browser, address: str
+) -> None:
+    visitor = Visitor(browser, address, locale="ko-KR")
+    page = visitor.open()
+    expect(page.locator("h1")).to_have_text("패치 렌즈")
+    expect(page).to_have_title("패치 렌즈")
+    expect(page.locator("html")).to_have_attribute("lang", "ko")
+    expect(page.locator("#upload")).to_have_text("그림 열기")
+    expect(page.locator("#own")).to_contain_text("모델")
+    expect(page.locator("#stage .patch").first).to_have_attribute("aria-label", "1행 1열 패치")
+    page.locator("#language").click()
+    expect(page.locator("h1")).to_have_text("Patch Lens")
+    page.context.close()
+    assert visitor.faults == []
+
+
+def test_other_patch_sizes_show_their_cost(visitor: Visitor) -> None:
+    page = visitor.open()
+    rows = page.locator("#sizes tbody tr")
+    expect(rows).to_have_count(6)
+    expect(page.locator("#sizes tr.on")).to_contain_text("this model")
+    page.locator("#sizes input[value='8']").check()
+    expect(page.locator("#sizes tr.on")).to_contain_text("8 × 8")
+    assert page.locator("#sizes .lines").evaluate(
+        "lines => lines.style.getPropertyValue('--columns')"
+    ) == "4"  # fmt: skip
+
+
+def test_nothing_sticks_out_at_any_width(visitor: Visitor) -> None:
+    page = visitor.open()
+    for width in (390, 600, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        sticking = page.evaluate(
+            """() => [...document.querySelectorAll('.gradio-container :is(header, .block) *')]
+                .filter((node) => node.clientWidth && node.scrollWidth > node.clientWidth + 1
+                    && getComputedStyle(node).overflowX === 'visible')
+                .map((node) => node.outerHTML.slice(0, 90))"""
+        )
+        assert sticking == [], width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser: Browser, address: str, scheme: str) -> None:
+    visitor = Visitor(browser, address, color_scheme=scheme)
+    page = visitor.open()
+    dark = page.evaluate("document.body.classList.contains('dark')")
+    assert dark == (scheme == "dark")
+    # WCAG 2.2, 1.4.3: at least 4.5 to 1.
+    poor = page.evaluate(
+        """() => {
+            const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+            const light = (text) => {
+                const [r, g, b] = rgb(text).map((v) => v / 255)
+                    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const ground = (node) => {
+                for (; node; node = node.parentElement) {
+                    const found = getComputedStyle(node).backgroundColor;
+                    if (rgb(found)[3] !== 0) return found;
+                }
+                return 'rgb(255, 255, 255)';
+            };
+            return [...document.querySelectorAll('#top *, #bar *, #stage *, #sizes *, #lessons *')]
+                .filter((node) => node.offsetParent
+                    && [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim()))
+                .map((node) => {
+                    const [a, b] = [light(getComputedStyle(node).color), light(ground(node))];
+                    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+                    return [node.textContent.trim().slice(0, 40), ratio];
+                })
+                .filter(([, ratio]) => ratio < 4.5);
+        }"""
+    )
+    assert poor == []
+    page.context.close()

@@ -1,0 +1,398 @@
+"""From a name to files: bundled, local, cached; and offline a refusal in time that helps."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants, errors
+
+from mmfm import hub
+from mmfm.errors import BadInput, BadWeights, NotHere, Offline
+
+# What is timed is ours and the hub library's; torch is there already wherever a model is loaded.
+SCRIPT = """
+import sys, time
+import torch
+start = time.perf_counter()
+from mmfm.errors import Offline
+from mmfm.models.checkpoints import load_vit
+try:
+    load_vit(sys.argv[1])
+except Offline as error:
+    print(f"{time.perf_counter() - start:.2f} {error}")
+"""
+
+
+def checkpoint(folder: Path, **files: str) -> Path:
+    """A folder that looks like a checkpoint; the hub looks at names only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ({"config.json": "{}", "model.safetensors": ""} | files).items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def cached_checkpoint(cache: Path, repository: str, **files: str) -> Path:
+    """A repository as the hub's own library keeps it."""
+    home = cache / f"models--{repository.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0" * 40)
+    return checkpoint(home / "snapshots" / ("0" * 40), **files)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no network."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "network", lambda: True)
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """Somebody who takes the call and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def answering_server(status: int) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+# --- offline --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def told_to_be_offline() -> Iterator[str]:
+    yield ""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "name"),
+    [
+        (told_to_be_offline, "hf:facebook/dinov2-small"),
+        (told_to_be_offline, "timm:vit_base_patch16_224"),
+        (closed_port, "hf:facebook/dinov2-small"),
+        (silent_server, "timm:vit_base_patch16_224.augreg_in21k"),
+    ],
+)
+def test_offline_a_hub_name_is_refused_within_two_seconds(
+    trouble: Callable[[], Any], name: str, tmp_path: Path
+):
+    cached_checkpoint(tmp_path, "facebook/dinov2-base")
+    with trouble() as endpoint:
+        here = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        here.pop("HF_HUB_OFFLINE", None)
+        here |= {"HF_ENDPOINT": endpoint} if endpoint else {"HF_HUB_OFFLINE": "1"}
+        here |= {"HF_HUB_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", SCRIPT, name]
+        done = subprocess.run(command, env=here, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    seconds, line = done.stdout.strip().split(" ", 1)
+    assert line.startswith(f"{name} is not on this machine and the hub cannot be reached")
+    assert "hf:facebook/dinov2-base" in line  # what is here
+    assert "get it once with a network" in line  # how to get it
+    assert float(seconds) < 2
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", "on"])
+def test_a_person_who_says_offline_means_it(value: str, monkeypatch: pytest.MonkeyPatch):
+    with answering_server(200) as endpoint:
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        assert hub.network()
+        monkeypatch.setenv("HF_HUB_OFFLINE", value)
+        assert not hub.network()
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_whatever_the_hub_answers_it_is_reached(status: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with answering_server(status) as endpoint:
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        assert hub.network()
+
+
+@pytest.mark.parametrize("trouble", [closed_port, silent_server])
+def test_a_hub_that_does_not_answer_is_given_up_in_time(
+    trouble: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with trouble() as endpoint:
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        start = time.perf_counter()
+        assert not hub.network(seconds=0.3)
+        assert time.perf_counter() - start < 1
+
+
+def test_an_endpoint_that_is_no_address_is_no_network(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", "nowhere")
+    assert not hub.network()
+
+
+# --- the cache ------------------------------------------------------------------------------------
+
+
+def test_a_cached_repository_is_found_offline(cache: Path):
+    folder = cached_checkpoint(cache, "facebook/dinov2-small")
+    found = hub.find("hf:facebook/dinov2-small")
+    assert found.origin == "hub"
+    assert found.weights == (folder / "model.safetensors",)
+    assert found.settings() == {}
+
+
+def test_timms_short_name_is_the_training_that_timm_means(cache: Path):
+    cached_checkpoint(cache, "timm/vit_tiny_patch16_224.augreg_in21k")
+    with pytest.raises(Offline, match=r"here are: .*timm:vit_tiny_patch16_224\.augreg_in21k;"):
+        hub.find("timm:vit_tiny_patch16_224")
+    usual = cached_checkpoint(cache, "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k")
+    assert hub.find("timm:vit_tiny_patch16_224").folder == usual
+    other = hub.find("timm:vit_tiny_patch16_224.augreg_in21k")
+    assert other.folder.parent.parent.name == "models--timm--vit_tiny_patch16_224.augreg_in21k"
+
+
+def test_timms_names_without_a_checkpoint_are_refused(online: None, cache: Path):
+    with pytest.raises(NotHere, match="timm has no model of that name"):
+        hub.find("timm:vit_of_nobody")
+    with pytest.raises(NotHere, match="timm publishes no weights"):
+        hub.find("timm:vit_large_patch14_224")
+
+
+@pytest.mark.parametrize("part", ["config.json", "model.safetensors"])
+def test_a_fetch_that_broke_off_is_not_taken_for_a_model(part: str, cache: Path):
+    folder = cached_checkpoint(cache, "facebook/dinov2-small")
+    (folder / part).unlink()
+    with pytest.raises(Offline, match="hf:facebook/dinov2-small is not on this machine"):
+        hub.find("hf:facebook/dinov2-small")
+
+
+def test_a_fetch_that_broke_off_between_shards_is_not_taken_for_a_model(cache: Path):
+    index = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}})
+    files = {"model.safetensors.index.json": index, "model-1.safetensors": ""}
+    folder = cached_checkpoint(cache, "facebook/dinov2-giant", **files)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(Offline):
+        hub.find("hf:facebook/dinov2-giant")
+    (folder / "model-2.safetensors").write_text("")
+    shards = hub.find("hf:facebook/dinov2-giant").weights
+    assert [path.name for path in shards] == ["model-1.safetensors", "model-2.safetensors"]
+
+
+def test_what_is_cached_is_named_as_one_would_ask_for_it(cache: Path):
+    cached_checkpoint(cache, "timm/vit_tiny.a_tag")
+    cached_checkpoint(cache, "google/vit--base")
+    (cache / "models--gpt2").mkdir()
+    (cache / "datasets--a--b").mkdir()
+    assert hub.cached() == ["hf:google/vit--base", "timm:vit_tiny.a_tag"]
+
+
+def test_without_a_cache_nothing_is_cached(cache: Path):
+    assert hub.cached() == []
+
+
+# --- fetching -------------------------------------------------------------------------------------
+
+
+class FakeHub:
+    """Stands where snapshot_download stands; a pattern that nothing matches fetches settings."""
+
+    def __init__(self, cache: Path, *, holds: str = "", trouble: Exception | None = None) -> None:
+        self.folder = cache / "fetched"
+        self.holds = holds
+        self.trouble = trouble
+        self.asked: list[list[str]] = []
+
+    def __call__(
+        self,
+        repository: str,
+        local_files_only: bool = False,
+        allow_patterns: list[str] | None = None,
+    ) -> str:
+        if local_files_only:
+            raise errors.LocalEntryNotFoundError("not in the cache")
+        if self.trouble:
+            raise self.trouble
+        assert allow_patterns is not None
+        self.asked.append(allow_patterns)
+        checkpoint(self.folder)
+        (self.folder / "model.safetensors").unlink(missing_ok=True)
+        if any(Path(self.holds).match(pattern) for pattern in allow_patterns):
+            (self.folder / self.holds).write_text("")
+        return str(self.folder)
+
+
+@pytest.mark.parametrize(
+    ("holds", "rounds"), [("model.safetensors", 1), ("pytorch_model.bin", 2), ("model.onnx", 2)]
+)
+def test_safe_weights_are_fetched_and_older_ones_only_where_there_are_no_others(
+    holds: str, rounds: int, online: None, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fake = FakeHub(cache, holds=holds)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
+    if holds == "model.onnx":
+        with pytest.raises(NotHere, match=r"no model\.safetensors or pytorch_model\.bin"):
+            hub.find("hf:somebody/something")
+    else:
+        assert hub.find("hf:somebody/something").weights == (fake.folder / holds,)
+    assert len(fake.asked) == rounds
+    assert not any("*.bin" in pattern for pattern in fake.asked[0])
+
+
+def http_error(kind: type[errors.HfHubHTTPError]) -> Exception:
+    return kind.__new__(kind)  # the library's own constructor wants a whole HTTP response
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "says"),
+    [
+        (http_error(errors.GatedRepoError), NotHere, "hf auth login"),
+        (http_error(errors.RepositoryNotFoundError), NotHere, "no such repository"),
+        (http_error(errors.HfHubHTTPError), Offline, "broke off"),
+        (errors.LocalEntryNotFoundError("the line went dead"), Offline, "broke off"),
+        (ConnectionResetError(), Offline, "broke off"),
+        (errors.HfHubHTTPError.__bases__[0]("the client's own"), Offline, "broke off"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_trouble_with_the_hub_is_told_in_a_line(
+    trouble: Exception,
+    kind: type[NotHere],
+    says: str,
+    online: None,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", FakeHub(cache, trouble=trouble))
+    with pytest.raises(kind, match=says) as caught:
+        hub.find("hf:somebody/something")
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith("hf:somebody/something: ")
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:a/b/c", "hf:../secret", "hf:a b/c"])
+def test_a_name_that_no_repository_can_have_is_refused(name: str, cache: Path):
+    with pytest.raises(BadInput, match="hf:OWNER/NAME"):
+        hub.find(name)
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of its own to bundle checkpoints in."""
+    monkeypatch.setattr(hub, "files", lambda package: tmp_path / package)
+    return tmp_path / "mmfm.assets" / "checkpoints"
+
+
+def test_bundled_are_the_folders_with_a_config(shelf: Path, cache: Path):
+    assert hub.bundled() == {}
+    small = checkpoint(shelf / "vit-small")
+    checkpoint(shelf / "vit-cifar")
+    (shelf / "half-done").mkdir()
+    (shelf / "README.md").write_text("")
+    assert list(hub.bundled()) == ["vit-cifar", "vit-small"]
+    found = hub.find("vit-small")
+    assert (found.origin, found.folder) == ("bundled", small)
+
+
+def test_what_the_package_bundles_has_weights_and_a_card():
+    for name, folder in hub.bundled().items():
+        assert hub.find(name).weights
+        assert list(folder.glob("*.md")), "a card says what it saw and what it cannot do"
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n"])
+def test_an_empty_name_is_refused(name: str, shelf: Path, cache: Path):
+    checkpoint(shelf / "vit-cifar")
+    with pytest.raises(BadInput, match="empty model name; here are: vit-cifar;"):
+        hub.find(name)
+
+
+def test_an_unknown_name_lists_what_is_here(shelf: Path, cache: Path):
+    with pytest.raises(NotHere, match="here are: none; or name a folder, timm:NAME or hf:OWNER"):
+        hub.find("vit-huge")
+    checkpoint(shelf / "vit-cifar")
+    cached_checkpoint(cache, "facebook/dinov2-small")
+    with pytest.raises(NotHere, match="here are: vit-cifar, hf:facebook/dinov2-small;") as caught:
+        hub.find("vit-huge")
+    assert "'vit-huge'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "~nobody-of-that-name/x"])
+def test_a_name_that_no_file_can_have_is_an_unknown_name(name: str, cache: Path):
+    with pytest.raises(NotHere, match="neither bundled nor a file or folder"):
+        hub.find(name)
+
+
+def test_a_local_folder_and_a_file_are_found(tmp_path: Path, cache: Path):
+    folder = checkpoint(tmp_path / "run")
+    found = hub.find(str(folder))
+    assert (found.origin, found.weights) == ("local", (folder / "model.safetensors",))
+    one = hub.find(str(folder / "model.safetensors"))
+    assert (one.origin, one.folder, one.weights) == ("local", folder, found.weights)
+
+
+def test_safe_weights_come_before_older_ones(tmp_path: Path):
+    folder = checkpoint(tmp_path, **{"pytorch_model.bin": ""})
+    assert hub.in_folder(folder, "x").weights == (folder / "model.safetensors",)
+    (folder / "model.safetensors").unlink()
+    assert hub.in_folder(folder, "x").weights == (folder / "pytorch_model.bin",)
+
+
+def test_an_empty_folder_says_that_it_is_empty(tmp_path: Path):
+    with pytest.raises(NotHere, match="it holds nothing"):
+        hub.find(str(tmp_path))
+
+
+def test_settings_are_a_json_object_or_none(tmp_path: Path):
+    found = hub.in_folder(checkpoint(tmp_path, **{"config.json": '{"a": 1}'}), "x")
+    assert found.settings() == {"a": 1}
+    assert found.settings("preprocessor_config.json") is None
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(BadWeights, match="something else than settings"):
+        found.settings()
+
+
+def test_looking_for_a_name_writes_nothing(cache: Path, tmp_path: Path):
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("vit-huge", "hf:facebook/dinov2-small", "timm:vit_base_patch16_224"):
+        with pytest.raises(NotHere):
+            hub.find(name)
+    assert sorted(tmp_path.rglob("*")) == before
