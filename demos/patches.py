@@ -572,12 +572,10 @@ def weights_words(model: ViT, name: str, say: Mapping[str, str]) -> str:
 @cache
 def trained_on(name: str) -> str | None:
     """The data sets that a checkpoint's card names in its head, as cards of the hub do."""
-    from huggingface_hub import ModelCard
+    from huggingface_hub.repocard import metadata_load
 
     path = hub.find(name).folder / "README.md"
-    if not path.is_file():
-        return None
-    datasets = ModelCard.load(path, ignore_metadata_errors=True).data.get("datasets")
+    datasets = (metadata_load(path) or {}).get("datasets") if path.is_file() else None
     return ", ".join(datasets) if isinstance(datasets, list) else datasets
 
 

@@ -10,7 +10,7 @@ const NEAREST = 5;
 let data; // what the server sent for this picture and model
 let layer, head, pinned, pointed, masking, keep;
 let packs; // rows that have arrived, by layer, or by layer and asker
-let tiles, parts;
+let tiles, parts, viewAddress;
 let ticket = 0;
 let lost = false;
 let turn = 0; // of the questions about a mask; at most one of them is on its way
@@ -352,7 +352,11 @@ function build() {
   const say = data.words;
   const [rows, columns] = data.grid;
   const [width, height] = data.pixels;
-  const view = `url("${data.view}")`;
+  // By a short address: the whole picture in every patch's style would take seconds to paint.
+  if (viewAddress) URL.revokeObjectURL(viewAddress);
+  const png = new Blob([bytes(data.view.split(",")[1])], { type: "image/png" });
+  viewAddress = URL.createObjectURL(png);
+  const view = `url("${viewAddress}")`;
   const shape = `${width} / ${height}`;
   const coarse = Math.max(width, height) <= 96 ? "pixelated" : "auto";
   parts = {};
@@ -373,7 +377,7 @@ function build() {
   const grid = make(
     "div",
     {
-      class: rows * columns > 600 ? "grid fine" : "grid",
+      class: rows * columns > 100 ? "grid fine" : "grid",
       role: "group",
       "aria-label": say.grid_label,
       style: {

@@ -150,6 +150,8 @@ def test_masking_moves_the_prediction_and_clearing_brings_it_back(visitor: Visit
     expect(note).to_contain_text("all 64 patches")
     expect(masked).to_have_count(0)
     assert values.all_inner_texts() == before
+    page.locator("#stage .clear").click()  # the same answer once more is an answer too
+    expect(page.locator("#stage .answer")).not_to_have_attribute("aria-busy", "true")
 
     page.locator("#stage .to-mask").click()
     for patch in (0, 1, 2, 3, 2):  # faster than the model answers

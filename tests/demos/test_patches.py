@@ -144,6 +144,16 @@ def test_the_page_says_whose_weights_it_runs(folder: Path) -> None:
     assert "nothing has been learned" in random
 
 
+def test_a_card_that_names_no_data_is_no_fault(folder: Path, noise: ViT, tmp_path: Path) -> None:
+    assert patches.trained_on(str(folder)) == "noise-10"
+    for number, card in enumerate(("# A title", "---\nlicense: mit\n---\n", None)):
+        other = tmp_path / str(number)
+        save_vit(noise, other)
+        if card is not None:
+            (other / "README.md").write_text(card)
+        assert patches.trained_on(str(other)) is None
+
+
 def test_without_a_checkpoint_random_weights_still_move_their_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
