@@ -59,7 +59,8 @@ def heat(
     if weights.ndim != 2 or weights.numel() == 0:
         raise BadInput(f"heat needs one weight a patch as (h w), not {tuple(weights.shape)}")
     weights = weights.detach().float().cpu().nan_to_num().clamp_min(0)
-    light = 1 - strength * (1 - weights / weights.max().clamp_min(1e-12))
+    # The root lets small weights be seen beside one that has nearly all.
+    light = 1 - strength * (1 - (weights / weights.max().clamp_min(1e-12)).sqrt())
     picture = picture.convert("RGB")
     mask = to_picture(rearrange(light, "y x -> 1 y x")).resize(
         picture.size, Image.Resampling.NEAREST

@@ -89,9 +89,11 @@ def answering_server(status: int) -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # --- offline --------------------------------------------------------------------------------------
@@ -158,6 +160,22 @@ def test_a_hub_that_does_not_answer_is_given_up_in_time(
         start = time.perf_counter()
         assert not hub.network(seconds=0.3)
         assert time.perf_counter() - start < 1
+
+
+def test_looking_up_a_name_may_hang_and_is_left_behind(monkeypatch: pytest.MonkeyPatch):
+    """No timeout reaches into the system's own look-up of a name."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    woken = threading.Event()
+
+    def hang(*_address: object) -> None:
+        woken.wait(5)
+        raise socket.gaierror("at last")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    start = time.perf_counter()
+    assert not hub.network(seconds=0.2)
+    assert time.perf_counter() - start < 1
+    woken.set()
 
 
 def test_an_endpoint_that_is_no_address_is_no_network(monkeypatch: pytest.MonkeyPatch):

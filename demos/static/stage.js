@@ -117,6 +117,7 @@ function paint(asker, rows) {
   const peak = shares[most] || 1;
   tiles.forEach((tile, patch) => {
     tile.style.setProperty("--heat", (shares[patch] / peak).toFixed(3));
+    tile.style.setProperty("--light", light(shares[patch], peak).toFixed(3));
     tile.classList.toggle("asking", patch === patchOf(asker));
   });
   parts.askers.forEach((chip, number) => {
@@ -143,13 +144,18 @@ function paint(asker, rows) {
   parts.alikeNote.textContent = silent ? data.words.no_alike : data.words.alike_note;
 }
 
+// How light a patch is drawn. The root lets small shares be seen beside one that has nearly all.
+function light(weight, peak) {
+  return Math.sqrt(Math.max(0, weight) / peak);
+}
+
 // A canvas of one pixel a patch, in the accent colour, as strong as the weight.
 function stain(canvas, weights) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   const [r, g, b] = getComputedStyle(host).getPropertyValue("--stain").split(",").map(Number);
   const peak = Math.max(...weights) || 1;
-  weights.forEach((weight, i) => pixels.data.set([r, g, b, (255 * weight) / peak], 4 * i));
+  weights.forEach((weight, i) => pixels.data.set([r, g, b, 255 * light(weight, peak)], 4 * i));
   context.putImageData(pixels, 0, 0);
 }
 
@@ -159,7 +165,7 @@ function spotlight(map, weights, own, ranked) {
   const pixels = context.createImageData(map.canvas.width, map.canvas.height);
   const peak = Math.max(...weights) || 1;
   weights.forEach((weight, i) =>
-    pixels.data.set([9, 11, 24, 218 * (1 - Math.max(0, weight) / peak)], 4 * i),
+    pixels.data.set([9, 11, 24, 218 * (1 - light(weight, peak))], 4 * i),
   );
   context.putImageData(pixels, 0, 0);
   const [rows, columns] = data.grid;

@@ -233,8 +233,9 @@ def _train(
         if step.saved and run.writable:
             start = time.monotonic()
             # Looking must not eat the time that was asked for: a twentieth of it at the most.
-            if step.last or spent_looking <= 0.05 * (start - began):
-                count = len(held_out) if step.last else min(_GLANCE, len(held_out))
+            whole_look = step.progress >= 1
+            if whole_look or (not step.last and spent_looking <= 0.05 * (start - began)):
+                count = len(held_out) if whole_look else min(_GLANCE, len(held_out))
                 report.pictures = count
                 report.accuracy = accuracy(averaged, held_out, count)
                 run.log(step=step.number, accuracy=report.accuracy, pictures=count)
