@@ -125,29 +125,24 @@ def _shards(index: Path) -> tuple[Path, ...]:
 # --- the hub ------------------------------------------------------------------------------------
 
 
-def cached() -> list[str]:
-    """Names of the hub's checkpoints that are already on this machine."""
-    return [
-        f"timm:{repository.removeprefix('timm/')}"
-        if repository.startswith("timm/")
-        else f"hf:{repository}"
-        for repository in _cached_repositories()
-    ]
+def cached() -> dict[str, Path]:
+    """The hub's checkpoints that are already on this machine, by name."""
+    found: dict[str, Path] = {}
+    for repository, folder in _cached_repositories():
+        timm = repository.startswith("timm/")
+        found[f"timm:{repository[5:]}" if timm else f"hf:{repository}"] = folder
+    return found
 
 
-def _cached_repositories() -> Iterator[str]:
-    folder = _cache_folder()
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.glob("models--*--*")):
-        if any(path.glob("snapshots/*/config.json")):
-            yield path.name.removeprefix("models--").replace("--", "/", 1)
-
-
-def _cache_folder() -> Path:
+def _cached_repositories() -> Iterator[tuple[str, Path]]:
+    """Repositories in the cache of which the usual revision is whole, each with its folder."""
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE)
+    for path in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
+        main = path / "refs" / "main"
+        folder = path / "snapshots" / (main.read_text().strip() if main.is_file() else "")
+        if main.is_file() and folder.is_dir() and _is_whole(folder):
+            yield path.name.removeprefix("models--").replace("--", "/", 1), folder
 
 
 def _timm_repository(name: str) -> str:
@@ -156,7 +151,7 @@ def _timm_repository(name: str) -> str:
     if "." in short:
         return f"timm/{short}"
     # Importing timm takes seconds: first see whether anything could come of it.
-    if not any(f"{here}.".startswith(f"timm/{short}.") for here in _cached_repositories()):
+    if not any(f"{here}.".startswith(f"timm/{short}.") for here, _ in _cached_repositories()):
         _demand_network(name)
     from timm.models import get_pretrained_cfg, is_model
 

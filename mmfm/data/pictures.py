@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mmfm.errors import BadInput, NotHere, UnreadablePicture
 
+HalfPixel = Literal["even", "down"]
 Fit = Literal["crop", "squash"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -85,6 +86,8 @@ class Preprocessing:
     fit: Fit = "crop"  # "crop" keeps the proportions and loses the edges, "squash" the reverse
     interpolation: Interpolation = "bicubic"
     crop_fraction: float = 1.0  # share of the resized side that stays after the crop
+    half_pixel: HalfPixel = "even"  # where a crop with half a pixel over begins: rounded to an even
+    # place, as torchvision and timm do, or "down", as transformers does
 
     def __post_init__(self) -> None:
         # JSON knows no tuples, so lists come back.
@@ -102,6 +105,9 @@ class Preprocessing:
         if self.interpolation not in get_args(Interpolation):
             known = ", ".join(get_args(Interpolation))
             raise BadInput(f"interpolation {self.interpolation!r} is none of {known}")
+        if self.half_pixel not in get_args(HalfPixel):
+            known = ", ".join(get_args(HalfPixel))
+            raise BadInput(f"half_pixel {self.half_pixel!r} is none of {known}")
         if not 0 < self.crop_fraction <= 1:
             raise BadInput(f"crop_fraction {self.crop_fraction} is not above 0 and at most 1")
 
@@ -129,7 +135,10 @@ class Preprocessing:
         tall, wide = self._resized(picture.height, picture.width)
         resample = Image.Resampling[self.interpolation.upper()]
         picture = picture.resize((wide, tall), resample)
-        left, top = round((wide - width) / 2), round((tall - height) / 2)
+        if self.half_pixel == "down":
+            left, top = (wide - width) // 2, (tall - height) // 2
+        else:
+            left, top = round((wide - width) / 2), round((tall - height) / 2)
         return picture.crop((left, top, left + width, top + height))
 
     def undo(self, image: Float[Tensor, "c h w"]) -> Image.Image:

@@ -221,12 +221,13 @@ class ViT(nn.Module):
     def reset(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh weights: narrow normal ones, zero biases and a head that starts out silent."""
         for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
+            if name.endswith("bias") or (parameter.ndim == 2 and "head" in name):
                 nn.init.zeros_(parameter)
-            elif parameter.ndim == 2 and not name.startswith(("head", "distillation_head")):
-                nn.init.trunc_normal_(parameter, std=0.02, generator=generator)
             elif parameter.ndim == 2:
-                nn.init.zeros_(parameter)
+                nn.init.trunc_normal_(parameter, std=0.02, generator=generator)
+            else:
+                first = self.config.layer_scale if ".scale" in name else 1.0
+                nn.init.constant_(parameter, first or 0.0)
 
     # --- from pixels to patches and back --------------------------------------------------------
 

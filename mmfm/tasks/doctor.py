@@ -189,23 +189,8 @@ def checkpoints() -> Iterator[Checkpoint]:
     """List the models whose weights are here: those that came with the package, then the cached."""
     for name, folder in hub.bundled().items():
         yield _checkpoint(name, folder, "bundled")
-    for name in hub.cached():
-        folder = _cached_folder(name)
-        if folder and (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
-            yield _checkpoint(name, folder, "cached")
-
-
-def _cached_folder(name: str) -> Path | None:
-    """Find the snapshot that a name stands for; None if only another revision was fetched."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    publisher, _, rest = name.partition(":")
-    repository = f"timm/{rest}" if publisher == "timm" else rest
-    try:
-        return Path(snapshot_download(repository, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
+    for name, folder in hub.cached().items():
+        yield _checkpoint(name, folder, "cached")
 
 
 def _checkpoint(name: str, folder: Path, where: Where) -> Checkpoint:

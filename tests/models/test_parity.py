@@ -553,10 +553,6 @@ def test_transformers_preprocessing_is_read_from_the_folder(
         torch.testing.assert_close(ours(picture), theirs, rtol=0, atol=1e-6)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Preprocessing rounds half a pixel as torchvision does, transformers cuts it off",
-)
 def test_a_crop_with_half_a_pixel_over_begins_where_transformers_begins(tmp_path: Path):
     transformers_model("DINOv2").save_pretrained(tmp_path)
     processor = BitImageProcessorPil(

@@ -208,7 +208,7 @@ def preprocessing(
     if config.channels not in (1, 3):
         return None
     half = (0.5,) * (1 if config.channels == 1 else 3)
-    usual = Preprocessing(config.image_size, mean=half, std=half, fit="squash")
+    usual = Preprocessing(config.image_size, half, half, fit="squash", half_pixel="down")
     if family == "vit":
         usual = replace(usual, interpolation="bilinear")
     elif family.startswith("dinov2"):
@@ -241,6 +241,7 @@ def preprocessing(
         fit="crop" if crops else "squash",
         interpolation=_RESAMPLE.get(given.get("resample"), usual.interpolation),  # type: ignore[arg-type]
         crop_fraction=_fraction(height, edge) if crops else 1.0,
+        half_pixel="down",
     )
 
 
