@@ -48,7 +48,7 @@ class Muon(Optimizer):
     """Momentum whose every direction gets the same length (Jordan et al. 2024).
 
     A gradient matrix is dominated by a few directions; replaced by the nearest orthogonal matrix,
-    all that it says is heard. Learns a small transformer in about half of AdamW's steps.
+    all that it says is heard.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Muon(Optimizer):
     ) -> None:
         defaults = {"lr": rate, "highest": rate, "decay": weight_decay, "momentum": momentum}
         super().__init__(matrices, defaults)
+        self.precision = torch.float32  # of the iteration, which bears bf16 where that is fast
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -71,16 +72,18 @@ class Muon(Optimizer):
                 rows, columns = direction.shape
                 length = max(1.0, rows / columns) ** 0.5
                 p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(orthogonal(direction).view_as(p), alpha=-group["lr"] * length)
+                straight = orthogonal(direction, self.precision).view_as(p)
+                p.add_(straight, alpha=-group["lr"] * length)
 
 
-def orthogonal(matrix: Float[Tensor, "m n"], iterations: int = 5) -> Float[Tensor, "m n"]:
+def orthogonal(
+    matrix: Float[Tensor, "m n"], precision: torch.dtype = torch.float32, iterations: int = 5
+) -> Float[Tensor, "m n"]:
     """Bring all singular values near 1 by a Newton-Schulz iteration, matrix products only."""
     a, b, c = 3.4445, -4.7750, 2.0315  # Jordan et al. 2024: steep at 0, close enough to 1
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
-    x = x.to(torch.bfloat16) if matrix.is_cuda else x
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).to(precision)
     for _ in range(iterations):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x

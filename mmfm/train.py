@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 from mmfm.errors import BadInput, BadRun
 from mmfm.machine import ThreadWatch, bf16_is_fast
-from mmfm.optimizers import make_optimizers
+from mmfm.optimizers import Muon, make_optimizers
 from mmfm.runs import Run, State
 from mmfm.team import Team
 
@@ -160,6 +160,9 @@ def fit(
 
     pace = _Pace(plan, probe, device, alone=team.size == 1)
     notes = pace.choose(state)
+    for optimizer in state.optimizers:
+        if isinstance(optimizer, Muon) and state.precision == "bf16":
+            optimizer.precision = torch.bfloat16
     network = team.wrap(model)
     began, last_save = time.monotonic() - state.seconds, time.monotonic()
     while True:
