@@ -233,15 +233,21 @@ def test_a_fetch_that_broke_off_between_shards_is_not_taken_for_a_model(cache: P
 
 
 def test_what_is_cached_is_named_as_one_would_ask_for_it(cache: Path):
-    cached_checkpoint(cache, "timm/vit_tiny.a_tag")
-    cached_checkpoint(cache, "google/vit--base")
+    tiny = cached_checkpoint(cache, "timm/vit_tiny.a_tag")
+    base = cached_checkpoint(cache, "google/vit--base")
     (cache / "models--gpt2").mkdir()
     (cache / "datasets--a--b").mkdir()
-    assert hub.cached() == ["hf:google/vit--base", "timm:vit_tiny.a_tag"]
+    assert hub.cached() == {"hf:google/vit--base": base, "timm:vit_tiny.a_tag": tiny}
+
+
+def test_a_cached_repository_whose_weights_did_not_arrive_is_not_counted(cache: Path):
+    folder = cached_checkpoint(cache, "google/vit-base")
+    (folder / "model.safetensors").unlink()
+    assert hub.cached() == {}
 
 
 def test_without_a_cache_nothing_is_cached(cache: Path):
-    assert hub.cached() == []
+    assert hub.cached() == {}
 
 
 # --- fetching -------------------------------------------------------------------------------------
