@@ -6,14 +6,17 @@ Gradio is imported when a page is served, not with this module: its settings hav
 import contextlib
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mmfm import hub
 from mmfm.errors import BadInput
 from mmfm.machine import pick_device
 
@@ -67,6 +70,8 @@ def serve(
 
     Whatever is wrong with the wishes is said before anything is served.
     """
+    if model is not None:
+        hub.find(model)  # before anything heavy is imported: a wrong name is said at once
     login = _login(auth, host)
     hosts = _hosts(host, allowed_hosts)
     if lang is not None and lang not in LANGUAGES:
@@ -246,6 +251,9 @@ def _has_screen() -> bool:
 def _run(app: "FastAPI", listening: socket.socket) -> None:
     import uvicorn
 
+    # A service manager's SIGTERM ends it as Ctrl-C does, so that visitors' pictures are removed.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # An open page keeps a connection; it shall not hold up Ctrl-C.
     settings = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
     uvicorn.Server(settings).run(sockets=[listening])

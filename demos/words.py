@@ -43,10 +43,10 @@ PATCHES: dict[str, dict[str, str]] = {
         "register": "REG {number}",
         "register_title": "Register {number}: scratch paper for the model",
         "mean": "Mean",
-        "mean_title": "The mean over all patches, from which the answer is made",
+        "mean_title": "Mean: over all patches; the answer is made from it",
         "probe": "Probe",
-        "probe_title": "The question that gathers the answer from all patches, after the last "
-        "layer",
+        "probe_title": "Probe: the question that gathers the answer from all patches, after the "
+        "last layer",
         "look_mode": "Look",
         "mask_mode": "Mask",
         "mode": "A click on a patch means",
@@ -56,6 +56,7 @@ PATCHES: dict[str, dict[str, str]] = {
         "keys": "Point at a patch, click it, or walk with the arrow keys. Space masks it; Esc "
         "goes back to the summary.",
         "says_most": "{who} takes most from row {row}, column {column}: {share}",
+        "of_whole": "(in the whole picture, before masking)",
         "layer": "Layer {layer} of {depth}",
         "heads": "Heads",
         "average": "Mean",
@@ -154,9 +155,9 @@ PATCHES: dict[str, dict[str, str]] = {
         "register": "REG {number}",
         "register_title": "레지스터 {number}: 모델이 쓰는 메모지",
         "mean": "평균",
-        "mean_title": "모든 패치의 평균. 이 평균으로 답을 만들어요",
+        "mean_title": "평균: 모든 패치의 평균으로 답을 만들어요",
         "probe": "질문",
-        "probe_title": "마지막 층 뒤에서 모든 패치로부터 답을 모으는 질문",
+        "probe_title": "질문: 마지막 층 뒤에서 모든 패치로부터 답을 모아요",
         "look_mode": "보기",
         "mask_mode": "가리기",
         "mode": "패치를 누르면",
@@ -166,6 +167,7 @@ PATCHES: dict[str, dict[str, str]] = {
         "keys": "패치를 가리키거나 누르거나 화살표 키로 옮겨 다녀 보세요. 스페이스 키로 "
         "가리고, Esc 키로 요약으로 돌아가요.",
         "says_most": "{who}: {row}행 {column}열을 가장 많이 봐요 ({share})",
+        "of_whole": "· 가리기 전 그림 전체에서",
         "layer": "{depth}개 층 가운데 {layer}번째",
         "heads": "헤드",
         "average": "평균",

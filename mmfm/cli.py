@@ -116,7 +116,10 @@ def train_vit(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Train by this recipe, a name or a TOML file."),
+        typer.Option(
+            metavar="NAME",
+            help="Train by this recipe: vit-cifar, say, or a TOML file.",
+        ),
     ] = None,
     minutes: Annotated[
         float | None,
@@ -129,7 +132,9 @@ def train_vit(
     size: Annotated[
         int | None, typer.Option(metavar="N", help="Bring the pictures to this size.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Draw other first weights.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Draw other weights, order and held-out part.")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Compute on so many, not on the fastest number.")
     ] = None,

@@ -41,6 +41,15 @@ class Run:
         """Begin a new run in a folder that is new or empty."""
         if Team.of_this_process().rank > 0:
             return cls(folder, settings, None)
+        cls.check_new(folder)
+        lock = cls._locked(folder)
+        text = json.dumps(settings, indent=2, ensure_ascii=False)
+        write_whole(folder / "run.json", text + "\n")
+        return cls(folder, settings, lock)
+
+    @staticmethod
+    def check_new(folder: Path) -> None:
+        """Refuse a folder in which a run cannot begin."""
         if (folder / "run.json").exists():
             raise BadRun(
                 f"{folder} already holds a run; go on with --resume or name another folder"
@@ -49,10 +58,6 @@ class Run:
             raise BadInput(f"{folder} is a file; name a folder for the run")
         if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise BadInput(f"{folder} is not empty and holds no run; name a new folder for the run")
-        lock = cls._locked(folder)
-        text = json.dumps(settings, indent=2, ensure_ascii=False)
-        write_whole(folder / "run.json", text + "\n")
-        return cls(folder, settings, lock)
 
     @classmethod
     def resume(cls, folder: Path, kind: str) -> Self:

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -65,8 +65,16 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))  # JSON knows lists only
-        if (self.steps is None) == (self.minutes is None):
-            raise BadInput("training needs either a number of steps or a number of minutes")
+        if self.steps is None and self.minutes is None:
+            raise BadInput("training needs a number of steps or a number of minutes")
+        if self.steps is not None and self.minutes is not None:
+            raise BadInput("training ends after --steps or after --minutes, not both")
+        if self.precision not in get_args(Precision):
+            raise BadInput(f"precision is one of {', '.join(get_args(Precision))}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise BadInput(f"betas are two numbers from 0 up to 1, not {self.betas}")
+        if self.save_steps is not None and self.save_steps < 1:
+            raise BadInput(f"a checkpoint every {self.save_steps} steps is not possible")
         amount, unit = (self.minutes, "minutes") if self.steps is None else (self.steps, "steps")
         if amount is None or not math.isfinite(amount) or amount <= 0:
             raise BadInput(f"training for {amount} {unit} is not possible; name a positive number")
@@ -312,6 +320,7 @@ class _Pace:
         self, plan: Plan, probe: Callable[[str], None], device: torch.device, *, alone: bool
     ) -> None:
         self.plan, self.probe, self.device = plan, probe, device
+        self.alone = alone
         watched = plan.threads is None and device.type == "cpu" and alone
         self.watch = ThreadWatch() if watched else None
 
@@ -345,6 +354,8 @@ class _Pace:
             return self.plan.precision
         if self.device.type != "cpu":
             return "bf16" if bf16_is_fast(str(self.device)) else "fp32"
+        if not self.alone:
+            return "fp32"  # each process would measure for itself, and they must compute alike
         best = dict.fromkeys(("fp32", "bf16"), math.inf)
         for _ in range(4):  # by turns, so that a moment's disturbance does not decide
             for precision in best:

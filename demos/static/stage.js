@@ -129,6 +129,7 @@ function paint(asker, rows) {
     ...place(most),
     share: percent(shares[most]),
   });
+  if (keep?.includes(0)) parts.says.textContent += ` ${data.words.of_whole}`;
   parts.heads.forEach(({ button, canvas, number }) => {
     button.setAttribute("aria-pressed", String(number === head));
     stain(canvas, number < 0 ? rows.average : rows.heads[number]);
@@ -249,6 +250,7 @@ function setMask(wanted) {
     tile.setAttribute("aria-label", fill(data.words.patch, place(patch)) + masked);
   });
   ask();
+  look(); // attention stays that of the whole picture, and says so
 }
 
 function toggle(patch) {
@@ -313,13 +315,24 @@ function setMode(wanted) {
 function note() {
   const address = new URL(window.location.href);
   const patch = patchOf(pinned);
-  const noted = { picture: data.picture, layer: layer + 1, head: head + 1, patch: patch + 1 };
+  const noted = {
+    model: data.model,
+    picture: data.picture,
+    layer: layer + 1,
+    head: head + 1,
+    patch: patch + 1,
+  };
   for (const [name, value] of Object.entries(noted)) {
     const worth = value === "yours" || (typeof value === "number" && value < 1) ? null : value;
     if (worth === null) address.searchParams.delete(name);
     else address.searchParams.set(name, worth);
   }
   window.history.replaceState(window.history.state, "", address);
+  const language = document.getElementById("language");
+  if (language) {
+    address.searchParams.set("lang", language.lang);
+    language.href = address.search;
+  }
 }
 
 function onKey(event) {
@@ -405,10 +418,6 @@ function build() {
           if (patch < 0) return;
           if (masking) toggle(patch);
           else pin(patch + data.askers.length);
-        },
-        focusin: (event) => {
-          const patch = tiles.indexOf(event.target);
-          if (patch >= 0 && event.target.matches(":focus-visible")) pin(patch + data.askers.length);
         },
       },
     },

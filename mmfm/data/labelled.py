@@ -403,7 +403,7 @@ def _decode(
             if pixels.shape != images.shape[1:]:
                 raise BadInput(
                     f"{part.source}: pictures of several sizes ({size}x{size}, and {example.where} "
-                    f"is {pixels.shape[1]}x{pixels.shape[0]}); say which size they shall have"
+                    f"is {pixels.shape[1]}x{pixels.shape[0]}); bring them to one size (--size)"
                 )
             images[len(labels)] = torch.from_numpy(pixels)
             labels.append(example.label)
@@ -474,8 +474,8 @@ def _side(shape: Sequence[int], size: int | None, source: str) -> int:
         return size
     if shape[0] != shape[1]:
         raise BadInput(
-            f"{source}: pictures of {shape[1]}x{shape[0]} are not square; say which size they "
-            "shall have"
+            f"{source}: pictures of {shape[1]}x{shape[0]} are not square; bring them to one size "
+            "(--size)"
         )
     return shape[0]
 

@@ -66,7 +66,9 @@ class ViTConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", tuple(self.image_size))  # JSON knows lists only
         height, width = self.image_size
-        _require(min(height, width, self.patch_size, self.channels) >= 1, "sizes must be positive")
+        sizes = (height, width, self.patch_size, self.channels, self.dim, self.depth, self.mlp_dim)
+        _require(min(sizes) >= 1, "sizes, widths and depth are at least 1")
+        _require(min(self.registers, self.classes) >= 0, "registers and classes are not below 0")
         _require_whole_patches(self.patch_size, height, width)
         _require(
             self.heads >= 1 and self.dim % self.heads == 0,

@@ -5,10 +5,11 @@ import os
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,12 @@ def read_recipe(name: str) -> VitRecipe:
 
 def recipe_from(content: Mapping[str, Any]) -> VitRecipe:
     """A recipe from its plain form: TOML in a file, JSON in a run folder."""
+    known = {"size", "model", "plan", "augment", "loss"}
+    if strange := set(content) - known:
+        raise BadInput(f"a recipe has no {min(strange)!r}; it has {', '.join(sorted(known))}")
+    _check_types("the recipe", VitRecipe, {"size": content.get("size"), **content.get("loss", {})})
+    for part, kind in (("model", ViTConfig), ("plan", Plan), ("augment", Augment)):
+        _check_types(f"[{part}]", kind, content.get(part, {}))
     return VitRecipe(
         model=content.get("model", {}),
         plan=Plan(**content.get("plan", {})),
@@ -93,6 +100,25 @@ def recipe_from(content: Mapping[str, Any]) -> VitRecipe:
         augment=Augment(**content.get("augment", {})),
         **content.get("loss", {}),
     )
+
+
+def _check_types(part: str, kind: type, given: Mapping[str, Any]) -> None:
+    """A number where a number belongs, a word that is known where a word belongs."""
+    types = {f.name: f.type for f in fields(kind)}
+    for name, value in given.items():
+        if name not in types:
+            raise BadInput(f"{part} has no {name!r}; it has {', '.join(types)}")
+        wanted = types[name]
+        if get_origin(wanted) is Literal:
+            if value not in get_args(wanted):
+                raise BadInput(f"{part}: {name} is one of {', '.join(get_args(wanted))}")
+            continue
+        if get_origin(wanted) not in (None, UnionType):
+            continue  # a pair or a table, which looks after itself
+        allowed: Any = get_args(wanted) or (wanted,)
+        fits = isinstance(value, allowed) or (float in allowed and isinstance(value, int))
+        if not fits or (isinstance(value, bool) and bool not in allowed):
+            raise BadInput(f"{part}: {name} cannot be {value!r}")
 
 
 def changed(recipe: VitRecipe, plan: Mapping[str, Any], size: int | None) -> VitRecipe:
@@ -124,9 +150,12 @@ def train_vit(
 ) -> Iterator[Report]:
     """Start a run in a new folder; yields a report for every step."""
     settings = {"mmfm": 1, "train": "vit", "data": _absolute(data), "recipe": _plain(recipe)}
-    pictures, held_out = _load(data, recipe, progress)
-    _build(recipe, pictures)  # a recipe that cannot be built must not leave a folder behind
     where = _local(pick_device(device))
+    Run.check_new(out)  # before the data, which may take long to come
+    pictures, held_out = _load(data, recipe, progress)
+    # A recipe that cannot be carried out must not leave a folder behind.
+    shown = _Shown(pictures, recipe, _build(recipe, pictures).config)
+    shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
     with Team.joined(where), Run.start(out, settings) as run:
         yield from _train(run, pictures, held_out, recipe, where, stop)
 
@@ -179,6 +208,11 @@ def _load(
     pictures, held_out = load_labelled(data, size=recipe.size, grey=grey, progress=progress)
     if held_out is None:
         pictures, held_out = pictures.split(_HELD_OUT, recipe.plan.seed)
+    if len(held_out) == 0:
+        raise BadInput(
+            f"{data}: {len(pictures)} pictures are too few to hold some out; "
+            "a class needs at least two"
+        )
     return pictures, held_out
 
 
@@ -227,9 +261,11 @@ def _train(
         stop=stop,
     )
     spent_looking, began = 0.0, time.monotonic()
-    skipped = pictures.skipped + held_out.skipped
+    # Both parts of one set that was split name the same files.
+    skipped = tuple(dict.fromkeys(pictures.skipped + held_out.skipped))
+    asked = False
     for step in steps:
-        report, skipped = Report(step, skipped=skipped), ()
+        report, skipped, asked = Report(step, skipped=skipped), (), True
         if step.saved and run.writable:
             start = time.monotonic()
             # Looking must not eat the time that was asked for: a twentieth of it at the most.
@@ -242,6 +278,12 @@ def _train(
             _publish(run, averaged)
             spent_looking += time.monotonic() - start
         yield report
+    if not asked and run.writable:
+        # Finished already; but a kill may have struck between the last checkpoint and this.
+        if not any(row.get("pictures") == len(held_out) for row in run.rows()[-2:]):
+            share = accuracy(averaged, held_out)
+            run.log(step=run.rows()[-1]["step"], accuracy=share, pictures=len(held_out))
+        _publish(run, averaged)
 
 
 class _Shown:
