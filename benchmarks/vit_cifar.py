@@ -33,7 +33,7 @@ def masked(model: ViT, pictures: LabelledPictures, share: float, how: str) -> fl
     kept = patches - round(share * patches)
     right = 0
     for index in torch.arange(len(pictures)).split(250):
-        images = normalised(pictures.images[index])
+        images = normalised(pictures.images[index], model.preprocessing)
         if how == "random":
             value = uniform(0, 0, index, patches)
         else:

@@ -132,6 +132,9 @@ def train_vit(
     size: Annotated[
         int | None, typer.Option(metavar="N", help="Bring the pictures to this size.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="M", help="Begin with the weights of this model.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Draw other weights, order and held-out part.")
     ] = None,
@@ -156,7 +159,8 @@ def train_vit(
         changes |= {"minutes": minutes, "steps": steps}
     with stopping() as stop, show_training("mmfm train vit", out, stop) as screen:
         if resume:
-            fixed = {"--recipe": recipe, "--size": size, "--seed": seed, "--precision": precision}
+            fixed = {"--recipe": recipe, "--size": size, "--start": start, "--seed": seed}
+            fixed["--precision"] = precision
             if given := [name for name, value in fixed.items() if value is not None]:
                 raise BadInput(f"a run goes on as it began; leave out {given[0]} with --resume")
             reports = task.resume_vit(
@@ -168,7 +172,7 @@ def train_vit(
                     "--data is missing: digits, mnist, fashion, a folder or a parquet file"
                 )
             chosen = task.read_recipe(recipe or task.recipe_for(data))
-            chosen = task.changed(chosen, changes, size)
+            chosen = task.changed(chosen, changes, size=size, start=start)
             reports = task.train_vit(
                 data, out, chosen, device=device, progress=screen.loading, stop=stop
             )

@@ -25,7 +25,7 @@ from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
 from mmfm.files import whole
 from mmfm.machine import pick_device
-from mmfm.models.checkpoints import save_vit
+from mmfm.models.checkpoints import load_vit, save_vit
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.runs import Run
 from mmfm.team import Team
@@ -46,6 +46,7 @@ class VitRecipe:
     augment: Augment = field(default_factory=Augment)
     label_smoothing: float = 0.0
     keep_patches: float = 1.0  # share of the patches that the model is shown in training
+    start: str | None = None  # begin with this model's weights; it takes the place of [model]
 
     def __post_init__(self) -> None:
         if not 0 < self.keep_patches <= 1 or not 0 <= self.label_smoothing < 1:
@@ -87,7 +88,7 @@ def read_recipe(name: str) -> VitRecipe:
 
 def recipe_from(content: Mapping[str, Any]) -> VitRecipe:
     """A recipe from its plain form: TOML in a file, JSON in a run folder."""
-    known = {"size", "model", "plan", "augment", "loss"}
+    known = {"size", "start", "model", "plan", "augment", "loss"}
     if strange := set(content) - known:
         raise BadInput(f"a recipe has no {min(strange)!r}; it has {', '.join(sorted(known))}")
     _check_types("the recipe", VitRecipe, {"size": content.get("size"), **content.get("loss", {})})
@@ -97,6 +98,7 @@ def recipe_from(content: Mapping[str, Any]) -> VitRecipe:
         model=content.get("model", {}),
         plan=Plan(**content.get("plan", {})),
         size=content.get("size"),
+        start=content.get("start"),
         augment=Augment(**content.get("augment", {})),
         **content.get("loss", {}),
     )
@@ -121,10 +123,10 @@ def _check_types(part: str, kind: type, given: Mapping[str, Any]) -> None:
             raise BadInput(f"{part}: {name} cannot be {value!r}")
 
 
-def changed(recipe: VitRecipe, plan: Mapping[str, Any], size: int | None) -> VitRecipe:
-    """The recipe with some of its plan, or its picture size, said otherwise by the person."""
+def changed(recipe: VitRecipe, plan: Mapping[str, Any], **others: Any) -> VitRecipe:
+    """The recipe with some of its plan, its size or its start said otherwise by the person."""
     new = replace(recipe, plan=replace(recipe.plan, **plan)) if plan else recipe
-    return new if size is None else replace(new, size=size)
+    return replace(new, **{name: value for name, value in others.items() if value is not None})
 
 
 def _plain(recipe: VitRecipe) -> dict[str, Any]:
@@ -132,6 +134,7 @@ def _plain(recipe: VitRecipe) -> dict[str, Any]:
     loss = {"label_smoothing": recipe.label_smoothing, "keep_patches": recipe.keep_patches}
     return {
         "size": recipe.size,
+        "start": recipe.start,
         "model": dict(recipe.model),
         "augment": asdict(recipe.augment),
         "plan": asdict(recipe.plan),
@@ -154,7 +157,7 @@ def train_vit(
     Run.check_new(out)  # before the data, which may take long to come
     pictures, held_out = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
-    shown = _Shown(pictures, recipe, _build(recipe, pictures).config)
+    shown = _Shown(pictures, recipe, _build(recipe, pictures))
     shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
     with Team.joined(where), Run.start(out, settings) as run:
         yield from _train(run, pictures, held_out, recipe, where, stop)
@@ -182,7 +185,7 @@ def resume_vit(
             data = str(settings["data"])
         except (KeyError, TypeError) as error:
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
-        recipe = changed(recipe, changes or {}, None)
+        recipe = changed(recipe, changes or {})
         pictures, held_out = _load(data, recipe, progress)
         yield from _train(run, pictures, held_out, recipe, where, stop)
 
@@ -220,6 +223,8 @@ def _build(recipe: VitRecipe, pictures: LabelledPictures) -> ViT:
     """The model with its first weights, which the seed decides."""
     height, width, channels = pictures.images.shape[1:]
     half = (0.5,) * channels
+    if recipe.start is not None:
+        return _begin_with(load_vit(recipe.start), pictures, recipe)
     fixed: dict[str, Any] = {
         "image_size": (height, width),
         "channels": channels,
@@ -234,6 +239,24 @@ def _build(recipe: VitRecipe, pictures: LabelledPictures) -> ViT:
     return model
 
 
+def _begin_with(model: ViT, pictures: LabelledPictures, recipe: VitRecipe) -> ViT:
+    """A trained model to go on with; for other classes than its own it gets a fresh head."""
+    height, width, channels = pictures.images.shape[1:]
+    c = model.config
+    if (*c.image_size, c.channels) != (height, width, channels):
+        raise BadInput(
+            f"{recipe.start} looks at {c.image_size[0]}x{c.image_size[1]} pixels and {c.channels} "
+            f"channels, the data has {height}x{width} and {channels}; --size brings it to its size"
+        )
+    if model.labels == pictures.names:
+        return model
+    fresh = ViT(replace(c, classes=len(pictures.names)), model.preprocessing, pictures.names)
+    heads = ("head.", "distillation_head.")
+    kept = {k: v for k, v in model.state_dict().items() if not k.startswith(heads)}
+    fresh.load_state_dict(fresh.state_dict() | kept)
+    return fresh
+
+
 def _train(
     run: Run,
     pictures: LabelledPictures,
@@ -246,7 +269,7 @@ def _train(
     averaged = copy.deepcopy(model)
     steps = fit(
         model,
-        _Shown(pictures, recipe, model.config),
+        _Shown(pictures, recipe, model),
         _Loss(recipe.label_smoothing),
         recipe.plan,
         averaged=averaged,
@@ -289,16 +312,16 @@ def _train(
 class _Shown:
     """The training pictures, varied anew each time they are shown."""
 
-    def __init__(self, pictures: LabelledPictures, recipe: VitRecipe, config: ViTConfig) -> None:
-        self.pictures, self.recipe = pictures, recipe
-        self.patches = config.grid[0] * config.grid[1]
+    def __init__(self, pictures: LabelledPictures, recipe: VitRecipe, model: ViT) -> None:
+        self.pictures, self.recipe, self.preprocessing = pictures, recipe, model.preprocessing
+        self.patches = model.config.grid[0] * model.config.grid[1]
         self.kept = max(1, round(recipe.keep_patches * self.patches))
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
-        images = normalised(self.pictures.images[index])
+        images = normalised(self.pictures.images[index], self.preprocessing)
         batch = {
             "images": augment(images, self.recipe.augment, seed, epoch, index),
             "labels": self.pictures.labels[index],
@@ -321,9 +344,11 @@ class _Loss:
         return F.cross_entropy(logits, batch["labels"], label_smoothing=self.label_smoothing)
 
 
-def normalised(images: Tensor) -> Float[Tensor, "b c h w"]:
-    """Bytes as the model wants to see them: from -1 to 1, as its preprocessing does it."""
-    return rearrange(images, "b h w c -> b c h w").float() / 127.5 - 1
+def normalised(images: Tensor, preprocessing: Preprocessing) -> Float[Tensor, "b c h w"]:
+    """Bytes of the right size as the model wants to see them, a whole batch at once."""
+    mean, std = (torch.tensor(values) for values in (preprocessing.mean, preprocessing.std))
+    scaled = (images.float() / 255 - mean) / std
+    return rearrange(scaled, "b h w c -> b c h w").contiguous()
 
 
 @torch.inference_mode()
@@ -334,7 +359,7 @@ def accuracy(model: ViT, pictures: LabelledPictures, count: int | None = None) -
     chosen = torch.linspace(0, len(pictures) - 1, count).round().long()
     right = 0
     for some in chosen.split(250):
-        logits = model(normalised(pictures.images[some]).to(device)).logits
+        logits = model(normalised(pictures.images[some], model.preprocessing).to(device)).logits
         right += int((logits.argmax(dim=-1).cpu() == pictures.labels[some]).sum())
     return right / count
 

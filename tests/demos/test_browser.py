@@ -178,7 +178,9 @@ def test_layers_and_heads_change_the_heat_and_the_link(visitor: Visitor) -> None
     )
     heats.append(visitor.heat)
     assert len({tuple(heat) for heat in heats}) == 3
-    assert visitor.link == {
+    link = visitor.link
+    assert link.pop("model")
+    assert link == {
         "picture": ["shapes"], "layer": ["3"], "head": ["3"], "patch": ["20"]
     }  # fmt: skip
     reopened = visitor.heat

@@ -109,7 +109,7 @@ def test_training_sees_pictures_as_the_finished_model_does(tmp_path: Path, tiny:
     list(train_vit("digits", tmp_path / "run", read_recipe(str(tiny)), device="cpu"))
     model = mmfm.load_vit(str(tmp_path / "run"))
     pictures, _ = load_labelled("digits", size=None)
-    shown = normalised(pictures.images[:3])
+    shown = normalised(pictures.images[:3], model.preprocessing)
     looked = [
         model.preprocessing(Image.fromarray(image.squeeze(-1).numpy()))
         for image in pictures.images[:3]
@@ -231,6 +231,30 @@ def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, tiny: Path) -> 
     )  # fmt: skip
     assert len(one) == 50
     assert two == pytest.approx(one, abs=1e-4)
+
+
+def test_a_run_can_begin_with_a_trained_model_and_learn_other_classes(
+    tmp_path: Path, tiny: Path
+) -> None:
+    recipe = read_recipe(str(tiny))
+    list(train_vit("digits", tmp_path / "first", recipe, device="cpu"))
+    first = mmfm.load_vit(str(tmp_path / "first"))
+    again = replace(recipe, start=str(tmp_path / "first"), plan=Plan(steps=1, threads=1))
+    list(train_vit("digits", tmp_path / "second", again, device="cpu"))
+    second = mmfm.load_vit(str(tmp_path / "second"))
+    assert torch.equal(second.embed.weight, first.embed.weight)  # the first step's rate is 0
+    assert torch.equal(second.head.weight, first.head.weight)  # type: ignore[union-attr]
+
+    draw_class_folders(tmp_path / "data")
+    colours = replace(recipe, size=8)
+    list(train_vit(str(tmp_path / "data"), tmp_path / "colours", colours, device="cpu"))
+    with pytest.raises(BadInput, match="--size"):
+        wrong = replace(colours, start=str(tmp_path / "colours"), size=16)
+        next(train_vit(str(tmp_path / "data"), tmp_path / "run", wrong, device="cpu"))
+    (tmp_path / "data" / "circle").rename(tmp_path / "data" / "disc")
+    other = replace(colours, start=str(tmp_path / "colours"))
+    list(train_vit(str(tmp_path / "data"), tmp_path / "third", other, device="cpu"))
+    assert mmfm.load_vit(str(tmp_path / "third")).labels == ("bar", "disc")
 
 
 def test_a_run_can_be_made_longer(tmp_path: Path, tiny: Path) -> None:
