@@ -66,9 +66,10 @@ class ViTConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", tuple(self.image_size))  # JSON knows lists only
         height, width = self.image_size
-        sizes = (height, width, self.patch_size, self.channels, self.dim, self.depth, self.mlp_dim)
-        _require(min(sizes) >= 1, "sizes, widths and depth are at least 1")
-        _require(min(self.registers, self.classes) >= 0, "registers and classes are not below 0")
+        sizes = (height, width, self.patch_size, self.channels, self.dim, self.mlp_dim)
+        _require(min(sizes) >= 1, "sizes and widths must be positive")
+        counts = (self.depth, self.registers, self.classes)
+        _require(min(counts) >= 0, "depth, registers and classes are not below 0")
         _require_whole_patches(self.patch_size, height, width)
         _require(
             self.heads >= 1 and self.dim % self.heads == 0,
