@@ -26,11 +26,12 @@ from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.checkpoints import load_vit
 from mmfm.models.tables import transformers
 from mmfm.models.vit import ViT, ViTConfig
+from mmfm.runs import Run
 from mmfm.tasks.doctor import checkpoints, in_words
 from mmfm.tasks.look import Lens, Look, patch_costs
 
 from . import words
-from .page import DEVICE, STATIC, Context
+from .page import DEVICE, LANGUAGES, STATIC, Context
 
 MAX_PIXELS = 50_000_000
 LONGEST_SIDE = 2048  # what a visit remembers of a picture; no model here sees more
@@ -64,7 +65,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
         return page.read(question)
 
     visit = gr.State(None, time_to_live=3600)
-    top = html("top")
+    top = html("top", js_on_load=script("top.js"))
     with gr.Row(elem_id="bar"):
         picker = html("picker", js_on_load=script("picker.js"))
         with gr.Column(elem_id="own", min_width=180, scale=0):
@@ -89,6 +90,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     heavy: dict[str, Any] = {**DEVICE, "api_visibility": "private", "show_progress": "hidden"}
     heavy["trigger_mode"] = "multiple"  # by itself, Gradio drops what comes while it is busy
     blocks.load(page.arrive, None, [*shown, upload, lessons], **heavy)
+    top.speak(page.speak, [visit], [*shown, upload, lessons], **heavy)
     picker.pick(page.pick, [visit], shown, **heavy)
     upload.upload(page.bring, [visit, upload], shown, **heavy)
     model.input(page.switch, [visit, model], shown, **heavy)
@@ -122,13 +124,25 @@ class PatchLens:
         """Greet a visitor in their language, with what the link names, else an example."""
         query = dict(request.query_params)
         lang = self.context.language(query, dict(request.headers))
-        say = words.PATCHES[lang]
         name = query.get("picture", "")
         name = name if name in examples() else next(iter(examples()))
         model = query.get("model", "")
         model = model if model in self.names else self.names[0]
-        shown = self.show(Visit(lang, model, examples()[name], name), query)
-        shown[3] = gr.Dropdown(label=say["model"], value=model)
+        return self.greet(Visit(lang, model, examples()[name], name), query)
+
+    def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
+        """Go on with the same picture in the language of the link that was followed."""
+        query = getattr(event, "query", None)
+        query = query if isinstance(query, dict) else {}
+        visit = visit or self.first_visit()
+        lang = query.get("lang")
+        return self.greet(replace(visit, lang=lang if lang in LANGUAGES else visit.lang), query)
+
+    def greet(self, visit: Visit, query: Mapping[str, Any]) -> list[Any]:
+        """Everything on the page, down to what never changes while a language is spoken."""
+        say = words.PATCHES[visit.lang]
+        shown = self.show(visit, query)
+        shown[3] = gr.Dropdown(label=say["model"], value=visit.model)
         return [*shown, gr.UploadButton(label=say["upload"]), lessons_html(say)]
 
     def pick(self, visit: Visit | None, event: gr.EventData) -> Any:
@@ -184,7 +198,7 @@ class PatchLens:
         except MmfmError as error:
             return complain(error, visit)
 
-    def show(self, visit: Visit, query: Mapping[str, str] | None = None) -> list[Any]:
+    def show(self, visit: Visit, query: Mapping[str, Any] | None = None) -> list[Any]:
         """All that hangs on the picture and the model, for `shown` in `build`."""
         lens = self.lens(visit.model)
         look = lens.look(visit.picture)
@@ -226,7 +240,7 @@ class PatchLens:
             return {label_of(look.model, i, english): p for i, p in enumerate(chances.tolist())}
 
     def attention(
-        self, picture: str | None, layer: int, head: int, asker: int
+        self, picture: str | None, layer: int | None, head: int | None, asker: int | None
     ) -> list[list[float]]:
         """How much an asker takes from each patch, as rows of the picture.
 
@@ -234,6 +248,8 @@ class PatchLens:
         average.
         """
         with told():
+            if layer is None or head is None or asker is None:
+                raise BadInput("layer, head and asker are whole numbers, all three of them")
             look = self.look_at(picture)
             weights = look.attention(layer)
             heads, askers, _ = weights.shape
@@ -333,7 +349,7 @@ def complain(error: MmfmError, visit: Visit) -> Any:
     """Say what went wrong and leave the page as it is."""
     say = words.PATCHES[visit.lang]
     # Gradio shows a message as HTML.
-    gr.Warning(escape(words.explain(error, say)), title=say["failed"])
+    gr.Warning(escape(f"{say['failed']}: {words.explain(error, say)}"))
     return gr.skip()
 
 
@@ -343,7 +359,8 @@ def told() -> Generator[None]:
     try:
         yield
     except MmfmError as error:
-        line = escape(words.explain(error, words.PATCHES["en"]))
+        # Not escaped: no page shows it, only a script reads it.
+        line = words.explain(error, words.PATCHES["en"])
         raise gr.Error(line, print_exception=False) from error
 
 
@@ -377,7 +394,7 @@ def as_keep(marks: object, look: Look) -> list[bool]:
 
 
 def stage_data(
-    look: Look, visit: Visit, say: Mapping[str, str], query: Mapping[str, str]
+    look: Look, visit: Visit, say: Mapping[str, str], query: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What stage.js draws from."""
     c = look.model.config
@@ -409,9 +426,9 @@ def fits_at_once(look: Look) -> bool:
     return look.model.config.heads * askers * look.patches <= SENT_AT_ONCE
 
 
-def whole_number(text: str | None, low: int, high: int, otherwise: int) -> int:
+def whole_number(text: object, low: int, high: int, otherwise: int) -> int:
     """A number from a link, brought between its limits; nonsense counts as nothing."""
-    if text is None or not re.fullmatch(r"\d{1,6}", text):
+    if not isinstance(text, str) or not re.fullmatch(r"\d{1,6}", text):
         return otherwise
     return min(max(int(text), low), high)
 
@@ -563,19 +580,22 @@ def weights_words(model: ViT, name: str, say: Mapping[str, str]) -> str:
     """Whose weights these are, and what they were trained on as far as the card tells."""
     if name == RANDOM:
         return f"{say['random']} · {say['random_note']}"
-    origin = model.source.rpartition("(")[2].rstrip(")")
-    card = trained_on(name)
-    learned = say["trained_on"].format(data=card) if card else say["no_card"]
-    return f"{name} · {say[origin]} · {learned}"
+    data = trained_on(name)
+    learned = say["trained_on"].format(data=data) if data else say["no_card"]
+    return f"{name} · {say[model.origin]} · {learned}"
 
 
 @cache
 def trained_on(name: str) -> str | None:
-    """The data sets that a checkpoint's card names in its head, as cards of the hub do."""
+    """The data of one's own run, or what a checkpoint's card names in its head, as the hub's do."""
     from huggingface_hub.repocard import metadata_load
 
-    path = hub.find(name).folder / "README.md"
-    datasets = (metadata_load(path) or {}).get("datasets") if path.is_file() else None
+    folder = hub.find(name).folder
+    if (folder / "run.json").is_file():
+        # Its last two parts: where the rest lies is nobody's business but the owner's.
+        return "/".join(Path(str(Run.read_settings(folder).get("data"))).parts[-2:])
+    card = folder / "README.md"
+    datasets = (metadata_load(card) or {}).get("datasets") if card.is_file() else None
     return ", ".join(datasets) if isinstance(datasets, list) else datasets
 
 

@@ -193,7 +193,7 @@ def _number(path: Path) -> int | None:
 # --- threads ----------------------------------------------------------------------------------
 
 
-def physical_threads() -> int:
+def usable_threads() -> int:
     """Tell how many threads of this process may run at the same time.
 
     Not what the machine has: a container or `taskset` may allow fewer, and each thread too many
@@ -289,7 +289,7 @@ class ThreadWatch:
         return median(recent) > self.COLLAPSE * median(before)
 
     def _choices(self) -> list[int]:
-        most = physical_threads()
+        most = usable_threads()
         return [1, most // 2, most] if most > 4 else [1, most]
 
     def _measure(self, probe: Callable[[], None]) -> float:

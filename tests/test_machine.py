@@ -97,7 +97,7 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_limits_all_allowed_processors_count(container):
-    assert machine.physical_threads() == 8
+    assert machine.usable_threads() == 8
     assert machine.memory_available() == 16 * 10**9
 
 
@@ -110,13 +110,13 @@ def test_a_quota_of_cgroup_2_binds_even_when_a_parent_sets_it(container):
         pod__memory_DOT_current="1000000000\n",
         pod__box__memory_DOT_max="max\n",
     )
-    assert machine.physical_threads() == 3
+    assert machine.usable_threads() == 3
     assert machine.memory_available() == 3 * 10**9
 
 
 def test_half_a_processor_still_runs_one_thread(container):
     container("0::/\n", cpu_DOT_max="50000 100000\n")
-    assert machine.physical_threads() == 1
+    assert machine.usable_threads() == 1
 
 
 def test_a_quota_of_cgroup_1_binds_even_when_the_own_folder_is_not_mounted(container):
@@ -127,13 +127,13 @@ def test_a_quota_of_cgroup_1_binds_even_when_the_own_folder_is_not_mounted(conta
         memory__memory_DOT_limit_in_bytes="2000000000\n",
         memory__memory_DOT_usage_in_bytes="2500000000\n",
     )
-    assert machine.physical_threads() == 1, "half a processor still runs one thread"
+    assert machine.usable_threads() == 1, "half a processor still runs one thread"
     assert machine.memory_available() == 0
 
 
 def test_no_quota_of_cgroup_1_is_written_as_minus_one(container):
     container("5:cpu:/\n", cpu__cpu_DOT_cfs_quota_us="-1\n", cpu__cpu_DOT_cfs_period_us="100000\n")
-    assert machine.physical_threads() == 8
+    assert machine.usable_threads() == 8
 
 
 class Work:
@@ -206,7 +206,7 @@ def test_short_probes_are_repeated_until_a_round_says_something():
 def test_by_default_one_all_and_with_many_half_are_tried(monkeypatch: pytest.MonkeyPatch):
     work = Work(on_1=1.0, on_2=1.0, on_4=1.0, on_8=1.0)
     for most, tried in ((1, {1}), (2, {1, 2}), (4, {1, 4}), (8, {1, 4, 8})):
-        monkeypatch.setattr(machine, "physical_threads", lambda most=most: most)
+        monkeypatch.setattr(machine, "usable_threads", lambda most=most: most)
         work.probes.clear()
         work.watch().choose(work.probe)
         assert set(work.probes) == tried
@@ -286,6 +286,6 @@ def test_torch_really_computes_on_the_chosen_number_of_threads():
     matrix = torch.randn(64, 64)
     try:
         chosen = ThreadWatch().choose(lambda: torch.linalg.multi_dot([matrix] * 3).sum().item())
-        assert torch.get_num_threads() == chosen <= machine.physical_threads()
+        assert torch.get_num_threads() == chosen <= machine.usable_threads()
     finally:
         torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """The Patch Lens answers scripts, refuses what it must, and starts only when all is well."""
 
 import base64
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from string import Formatter
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -154,6 +156,16 @@ def test_a_card_that_names_no_data_is_no_fault(folder: Path, noise: ViT, tmp_pat
         assert patches.trained_on(str(other)) is None
 
 
+def test_a_run_of_ones_own_says_what_it_was_trained_on(noise: ViT, tmp_path: Path) -> None:
+    for data, said in (("digits", "digits"), ("/home/me/photos/pets", "photos/pets")):
+        run = tmp_path / said.replace("/", "-")
+        save_vit(noise, run)
+        (run / "run.json").write_text(json.dumps({"mmfm": 1, "train": "vit", "data": data}))
+        model = load_vit(str(run))
+        line = patches.weights_words(model, str(run), words.PATCHES["en"])
+        assert line == f"{run} · yours, from a folder · trained on {said}"
+
+
 def test_without_a_checkpoint_random_weights_still_move_their_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -202,7 +214,7 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def client(address: str) -> Client:
-    return Client(address, verbose=False)
+    return Client(address, verbose=False, analytics_enabled=False)
 
 
 def test_a_script_gets_the_models_own_prediction(
@@ -246,11 +258,18 @@ def test_a_script_is_told_what_was_wrong(client: Client, picture: Path, tmp_path
         ((handle_file(picture), -1, 0, 0), "/attention", "no layer -1"),
         ((handle_file(picture), 0, 4, 0), "/attention", "heads are -1 to 3, askers 0 to 65"),
         ((handle_file(picture), 0, 0, -1), "/attention", "heads are -1 to 3, askers 0 to 65"),
+        ((handle_file(picture), None, 0, 0), "/attention", "layer, head and asker are"),
         (({"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}}, ""),
          "/predict", "Send a file, not an address"),
     ):  # fmt: skip
         with pytest.raises(Exception, match=line):
             client.predict(*arguments, api_name=name)
+
+
+def test_a_script_reads_the_message_as_it_was_meant() -> None:
+    with pytest.raises(gr.Error) as caught, patches.told():
+        raise BadInput("'a' < b & c")
+    assert caught.value.message.endswith("'a' < b & c.")
 
 
 def test_a_script_sees_only_what_is_meant_for_it(client: Client) -> None:

@@ -1,0 +1,40 @@
+"""What holds for every test: nothing is reported to anyone, and the run ends when the tests have.
+
+Libraries count their uses by asking a server, without a time limit. Where such a request neither
+gets through nor is refused, its thread stays for ever.
+"""
+
+import faulthandler
+import os
+import sys
+import threading
+
+import pytest
+
+# Read when the libraries are imported, so before any test is.
+os.environ.update(
+    HF_HUB_DISABLE_TELEMETRY="1", GRADIO_ANALYTICS_ENABLED="False", DISABLE_TELEMETRY="YES"
+)
+
+PATIENCE = 60.0  # seconds for the process to end after its last test
+STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[STATUS] = int(exitstatus)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Should something keep the process from ending, say what, and end it as the tests did."""
+    status = config.stash.get(STATUS, 1)
+
+    def end() -> None:
+        names = ", ".join(t.name for t in threading.enumerate() if t is not timer)
+        print(f"the tests are over, but these threads are not: {names}", file=sys.__stderr__)
+        faulthandler.dump_traceback(sys.__stderr__)
+        sys.stdout.flush()
+        os._exit(status)
+
+    timer = threading.Timer(PATIENCE, end)
+    timer.daemon = True
+    timer.start()
