@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         OutOfSpace,
         UnreadablePicture,
     )
-    from mmfm.models.checkpoints import load_vit
+    from mmfm.models.checkpoints import load_clip, load_vit
 
 __version__ = "0.1.0"
 
@@ -36,10 +36,12 @@ __all__ = [
     "OutOfSpace",
     "UnreadablePicture",
     "__version__",
+    "load_clip",
     "load_vit",
 ]
 
-_HOME = {"load_vit": "mmfm.models.checkpoints"}  # every other public name lives in mmfm.errors
+# Every other public name lives in mmfm.errors.
+_HOME = {"load_clip": "mmfm.models.checkpoints", "load_vit": "mmfm.models.checkpoints"}
 
 
 def __getattr__(name: str) -> object:

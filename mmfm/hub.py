@@ -1,37 +1,75 @@
 """A model's name -> its files on this machine.
 
     vit-cifar                       bundled with the package
-    runs/a, model.safetensors       a folder or a file: ours, timm's or transformers'
+    runs/a, model.safetensors       a folder or a file: ours, timm's, transformers', open_clip's
     timm:vit_base_patch16_224       a checkpoint of timm, from the Hugging Face cache or the network
     hf:facebook/dinov2-small        a repository of the Hugging Face hub, likewise
+    ViT-B-32/laion2b_s34b_b79k      a model and a tag of open_clip, likewise
 
 Files only: nothing here knows what is in them.
 """
 
+import hashlib
+import importlib.util
 import json
 import os
+import re
+import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, cast
 
 from mmfm.errors import BadInput, BadWeights, NotHere, Offline
 
 Origin = Literal["bundled", "local", "hub"]
 
-# What a checkpoint needs, without the same weights in three more formats: safe ones before others.
-_SMALL = ("*.json", "*.txt", "*.model")
-_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
+
+@dataclass(frozen=True)
+class Layout:
+    """What the files of a checkpoint are called: safe formats before older ones."""
+
+    settings: str
+    weights: tuple[str, ...]
+    patterns: tuple[str, ...]  # of the weights, in as many formats
+
+    def weights_in(self, folder: Path) -> Path | None:
+        """The weights, or the index of their shards."""
+        return next((folder / file for file in self.weights if (folder / file).is_file()), None)
+
+
+# Ours, timm's and transformers'.
+PLAIN = Layout(
+    "config.json",
+    (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ),
+    ("model*.safetensors", "pytorch_model*.bin"),
 )
+OPEN_CLIP = Layout(
+    "open_clip_config.json",
+    (
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+    ),
+    ("open_clip_*.safetensors", "open_clip_*.bin"),
+)
+# A repository may hold a model in both layouts; of a CLIP then open_clip's is the whole one.
+FOR_VIT = (PLAIN,)
+FOR_CLIP = (OPEN_CLIP, PLAIN)
+
+# What is fetched beside the weights.
+_SMALL = ("*.json", "*.txt", "*.model")
 
 
 @dataclass(frozen=True)
@@ -42,37 +80,54 @@ class Found:
     origin: Origin
     folder: Path
     weights: tuple[Path, ...]  # one file, or the shards of one
+    layout: Layout = PLAIN
+    preset: dict[str, Any] | None = None  # settings that do not lie beside the weights
 
-    def settings(self, file: str = "config.json") -> dict[str, Any] | None:
-        """A JSON file of the checkpoint, None where it has none of that name."""
-        path = self.folder / file
-        if not path.is_file():
-            return None
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BadWeights(f"{path}: not whole JSON ({error})") from error
-        if not isinstance(settings, dict):
-            raise BadWeights(f"{path}: holds something else than settings")
-        return settings
+    def settings(self, file: str | None = None) -> dict[str, Any] | None:
+        """The checkpoint's settings or another JSON file of it, None where it has none."""
+        if file is None and self.preset is not None:
+            return self.preset
+        path = self.folder / (file or self.layout.settings)
+        return _read_json(path) if path.is_file() else None
 
 
-def find(name: str) -> Found:
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadWeights(f"{path}: not whole JSON ({error})") from error
+    if not isinstance(settings, dict):
+        raise BadWeights(f"{path}: holds something else than settings")
+    return settings
+
+
+def find(name: str, layouts: Sequence[Layout] = FOR_VIT) -> Found:
     """Find the files of a model by its name, over the network where it names a hub's."""
     if not name.strip():
         raise BadInput(f"an empty model name; {_what_is_here()}")
     if name in bundled():
         return in_folder(bundled()[name], name, "bundled")
-    if name.startswith("timm:"):
-        return in_folder(_fetch(_timm_repository(name), name), name, "hub")
-    if name.startswith("hf:"):
-        return in_folder(_fetch(name.removeprefix("hf:"), name), name, "hub")
+    if name.startswith(("timm:", "hf:")):
+        timm = name.startswith("timm:")
+        repository = _timm_repository(name) if timm else name.removeprefix("hf:")
+        return in_folder(_fetch_model(repository, name, layouts), name, "hub", layouts)
     path = _local(name)
     if path is None:
-        raise NotHere(
-            f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"
-        )
-    return in_folder(path, name) if path.is_dir() else Found(name, "local", path.parent, (path,))
+        published = _published_by_open_clip(name) if OPEN_CLIP in layouts else None
+        if published is None:
+            raise NotHere(
+                f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"
+            )
+        return published
+    if path.is_dir():
+        return in_folder(path, name, "local", layouts)
+    return Found(name, "local", path.parent, (path,), _layout_of(path))
+
+
+def _layout_of(path: Path) -> Layout:
+    """Whose file a lone weight file is: by its own name, else by the settings beside it."""
+    theirs, plain = ((path.parent / layout.settings).is_file() for layout in (OPEN_CLIP, PLAIN))
+    return OPEN_CLIP if path.name in OPEN_CLIP.weights or (theirs and not plain) else PLAIN
 
 
 def _local(name: str) -> Path | None:
@@ -85,7 +140,9 @@ def _local(name: str) -> Path | None:
 
 def _what_is_here() -> str:
     here = ", ".join([*bundled(), *cached()]) or "none"
-    return f"here are: {here}; or name a folder, timm:NAME or hf:OWNER/NAME"
+    return (
+        f"here are: {here}; or name a folder, timm:NAME or hf:OWNER/NAME (or open_clip's MODEL/TAG)"
+    )
 
 
 def bundled() -> dict[str, Path]:
@@ -96,12 +153,18 @@ def bundled() -> dict[str, Path]:
     return {path.name: path for path in sorted(root.iterdir()) if (path / "config.json").is_file()}
 
 
-def in_folder(folder: Path, name: str, origin: Origin = "local") -> Found:
-    """The checkpoint in a folder; safe formats before older ones."""
-    for file in _WEIGHTS:
-        path = folder / file
-        if path.is_file():
-            return Found(name, origin, folder, _shards(path) if path.suffix == ".json" else (path,))
+def in_folder(
+    folder: Path, name: str, origin: Origin = "local", layouts: Sequence[Layout] = FOR_VIT
+) -> Found:
+    """The checkpoint in a folder: in the layouts that are asked for, else in any."""
+    ordered = list(dict.fromkeys((*layouts, PLAIN, OPEN_CLIP)))
+    # Weights without settings may hold them inside; but where both lie side by side, they belong.
+    ordered.sort(key=lambda layout: not (folder / layout.settings).is_file())
+    for layout in ordered:
+        path = layout.weights_in(folder)
+        if path is not None:
+            weights = _shards(path) if path.suffix == ".json" else (path,)
+            return Found(name, origin, folder, weights, layout)
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
     raise NotHere(
         f"{name}: no model.safetensors or pytorch_model.bin in {folder}; it holds {there}"
@@ -129,7 +192,7 @@ def cached() -> dict[str, Path]:
     """The hub's checkpoints that are already on this machine, by name."""
     found: dict[str, Path] = {}
     for repository, folder in _cached_repositories():
-        timm = repository.startswith("timm/")
+        timm = repository.startswith("timm/") and _is_whole(folder, FOR_VIT)
         found[f"timm:{repository[5:]}" if timm else f"hf:{repository}"] = folder
     return found
 
@@ -141,7 +204,7 @@ def _cached_repositories() -> Iterator[tuple[str, Path]]:
     for path in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
         main = path / "refs" / "main"
         folder = path / "snapshots" / (main.read_text().strip() if main.is_file() else "")
-        if main.is_file() and folder.is_dir() and _is_whole(folder):
+        if main.is_file() and folder.is_dir() and _is_whole(folder, FOR_CLIP):
             yield path.name.removeprefix("models--").replace("--", "/", 1), folder
 
 
@@ -163,8 +226,28 @@ def _timm_repository(name: str) -> str:
     return known.hf_hub_id
 
 
-def _fetch(repository: str, name: str) -> Path:
-    """The folder of a hub repository: from the cache, else over the network."""
+def _fetch_model(repository: str, name: str, layouts: Sequence[Layout]) -> Path:
+    """The folder of a model's repository."""
+    rounds = [[*_SMALL, pattern] for layout in layouts for pattern in layout.patterns]
+    return _fetch(repository, name, rounds, lambda folder: _is_whole(folder, layouts))
+
+
+def fetch_files(repository: str, name: str, wanted: Sequence[str]) -> Path:
+    """The folder of a hub repository that lends a model some of its files: its tokenizer, say."""
+
+    def there(folder: Path) -> bool:
+        return any((folder / file).is_file() for file in wanted)
+
+    return _fetch(repository, f"hf:{repository} (for {name})", [wanted], there)
+
+
+def _fetch(
+    repository: str, name: str, rounds: Sequence[Sequence[str]], whole: Callable[[Path], bool]
+) -> Path:
+    """The folder of a hub repository: from the cache, else over the network.
+
+    Of the rounds of patterns to fetch, those after the first that makes it whole are left out.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -178,7 +261,7 @@ def _fetch(repository: str, name: str) -> Path:
     broken_off = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     try:
         folder = Path(snapshot_download(repository, local_files_only=True))
-        if _is_whole(folder):
+        if whole(folder):
             return folder
     except LocalEntryNotFoundError:
         pass  # not in the cache: go on and fetch it
@@ -186,10 +269,11 @@ def _fetch(repository: str, name: str) -> Path:
         raise BadInput(f"{name}: a hub name looks like hf:OWNER/NAME") from error
     _demand_network(name)
     try:
-        safe, older = ([*_SMALL, pattern] for pattern in _PATTERNS)
-        folder = Path(snapshot_download(repository, allow_patterns=safe))
-        if not _is_whole(folder):
-            folder = Path(snapshot_download(repository, allow_patterns=older))
+        folder = Path(snapshot_download(repository, allow_patterns=list(rounds[0])))
+        for patterns in rounds[1:]:
+            if whole(folder):
+                break
+            folder = Path(snapshot_download(repository, allow_patterns=list(patterns)))
         return folder
     except GatedRepoError as error:
         raise NotHere(f"{name}: ask for access on the hub, then run `hf auth login`") from error
@@ -201,13 +285,19 @@ def _fetch(repository: str, name: str) -> Path:
         ) from error
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, layouts: Sequence[Layout]) -> bool:
     """Whether a folder of the cache holds the settings and all weights; a fetch may break off."""
+    return any(_holds(folder, layout) for layout in layouts)
+
+
+def _holds(folder: Path, layout: Layout) -> bool:
+    weights = layout.weights_in(folder)
+    if weights is None or not (folder / layout.settings).is_file():
+        return False
     try:
-        in_folder(folder, folder.name)
+        return weights.suffix != ".json" or bool(_shards(weights))
     except NotHere:
         return False
-    return (folder / "config.json").is_file()
 
 
 def _demand_network(name: str) -> None:
@@ -245,3 +335,85 @@ def _in_time(question: Callable[[], bool], seconds: float) -> bool:
     thread.start()
     thread.join(seconds)
     return bool(answer and answer[0])
+
+
+# --- open_clip ------------------------------------------------------------------------------------
+
+
+def _published_by_open_clip(name: str) -> Found | None:
+    """The weights that open_clip knows under MODEL/TAG, with the settings of its own tables."""
+    entry = open_clip_entry(name)
+    if entry is None:
+        return None
+    weights = _open_clip_weights(entry["preprocess_cfg"], name)
+    return Found(name, "hub", weights.parent, (weights,), OPEN_CLIP, preset=entry)
+
+
+def open_clip_entry(name: str) -> dict[str, Any] | None:
+    """What open_clip knows of MODEL/TAG, in the form of its settings files; None of other models.
+
+    Beside the preprocessing stands where the weights lie.
+    """
+    model, _, tag = name.partition("/")
+    table = _open_clip_table()
+    tags: dict[str, dict[str, Any]] = table._PRETRAINED.get(model, {})
+    if not tags:
+        return None
+    if table._clean_tag(tag) not in tags:
+        raise NotHere(f"no model {name!r}: open_clip's {model} has the tags {', '.join(tags)}")
+    entry = tags[table._clean_tag(tag)]
+    root = Path(cast("str", table.__file__)).parent
+    settings = _read_json(root / "model_configs" / f"{model}.json")
+    # Of some models the tag alone says that its weights were trained with quick GELU.
+    settings["quick_gelu"] = settings.get("quick_gelu", False) or entry.get("quick_gelu", False)
+    return {"model_cfg": settings, "preprocess_cfg": entry}
+
+
+def _open_clip_weights(entry: dict[str, Any], name: str) -> Path:
+    """The weight file of an entry: in the hub's cache, in open_clip's own, or over the network."""
+    repository, _, file = entry["hf_hub"].rpartition("/")
+    safe = (f"{Path(file).stem}.safetensors", file)
+    layout = Layout("", safe, safe) if file else OPEN_CLIP
+    # What OpenAI itself publishes is a program, not a file of weights; the hub's copy is one.
+    kept = Path.home() / ".cache" / "clip" / entry["url"].rpartition("/")[2]
+    if entry["url"] and "openaipublic" not in entry["url"] and kept.is_file():
+        return _verified(kept, entry["url"])
+
+    def there(folder: Path) -> bool:
+        return layout.weights_in(folder) is not None
+
+    folder = _fetch(repository, name, [[pattern] for pattern in layout.patterns], there)
+    weights = layout.weights_in(folder)
+    if weights is None:
+        raise NotHere(f"{name}: the hub's {repository} has no {' or '.join(layout.weights)}")
+    return weights
+
+
+CHECKSUM = re.compile(r"/mlfoundations/.*-([0-9a-f]{8})\.pth?$")  # its first digits
+
+
+def _verified(path: Path, address: str) -> Path:
+    """The file, unless open_clip's address of it says that its checksum begins otherwise."""
+    said = CHECKSUM.search(address)
+    if said is not None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not digest.startswith(said[1]):
+            raise BadWeights(
+                f"{path}: its checksum is {digest[:8]}, not {said[1]}; remove it, and it is "
+                "fetched anew"
+            )
+    return path
+
+
+def _open_clip_table() -> Any:
+    """open_clip's table of published weights, without the package around it: that takes seconds."""
+    alias = "_mmfm_open_clip"
+    if alias not in sys.modules:
+        found = importlib.util.find_spec("open_clip")
+        if found is None or found.origin is None:
+            raise NotHere("open_clip is not whole here; run: pip install open_clip_torch")
+        package = ModuleType(alias)
+        package.__path__ = [str(Path(found.origin).parent)]
+        sys.modules[alias] = package
+    return import_module(f"{alias}.pretrained")

@@ -155,6 +155,15 @@ def test_bundled_and_cached_models_are_listed_with_task_and_size(models: Path):
     assert [f.state for f in doctor.examine_checkpoints([small, cached])] == ["ok", "ok"]
 
 
+def test_a_model_of_open_clips_is_a_clip(models: Path):
+    folder = next((models / "hub").rglob("model.safetensors")).parent
+    (folder / "model.safetensors").rename(folder / "open_clip_model.safetensors")
+    (folder / "config.json").unlink()
+    (folder / "open_clip_config.json").write_text('{"model_cfg": {"num_classes": 3}}')
+    _, cached = doctor.checkpoints()
+    assert (cached.name, cached.task, cached.fault) == ("hf:timm/vit_x.y", "clip", "")
+
+
 @pytest.mark.parametrize("length", [0, 4, 30, 2000])
 def test_a_checkpoint_that_is_cut_short_is_broken(models: Path, length: int):
     weights = models / "bundled" / "vit-small" / "model.safetensors"

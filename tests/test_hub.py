@@ -1,5 +1,6 @@
 """From a name to files: bundled, local, cached; and offline a refusal in time that helps."""
 
+import hashlib
 import json
 import os
 import socket
@@ -26,9 +27,9 @@ import sys, time
 import torch
 start = time.perf_counter()
 from mmfm.errors import Offline
-from mmfm.models.checkpoints import load_vit
+from mmfm.models.checkpoints import load_clip, load_vit
 try:
-    load_vit(sys.argv[1])
+    (load_clip if "/" in sys.argv[1] else load_vit)(sys.argv[1])
 except Offline as error:
     print(f"{time.perf_counter() - start:.2f} {error}")
 """
@@ -111,6 +112,8 @@ def told_to_be_offline() -> Iterator[str]:
         (told_to_be_offline, "timm:vit_base_patch16_224"),
         (closed_port, "hf:facebook/dinov2-small"),
         (silent_server, "timm:vit_base_patch16_224.augreg_in21k"),
+        (told_to_be_offline, "ViT-B-32/laion2b_s34b_b79k"),
+        (closed_port, "ViT-B-32/openai"),
     ],
 )
 def test_offline_a_hub_name_is_refused_within_two_seconds(
@@ -333,6 +336,164 @@ def test_trouble_with_the_hub_is_told_in_a_line(
 def test_a_name_that_no_repository_can_have_is_refused(name: str, cache: Path):
     with pytest.raises(BadInput, match="hf:OWNER/NAME"):
         hub.find(name)
+
+
+# --- open_clip ------------------------------------------------------------------------------------
+
+THEIRS = {"open_clip_config.json": "{}", "open_clip_model.safetensors": ""}
+
+
+def cached_files(cache: Path, repository: str, *names: str) -> Path:
+    """A repository of which only these files are here."""
+    folder = cached_checkpoint(cache, repository)
+    for path in folder.iterdir():
+        path.unlink()
+    for name in names:
+        (folder / name).write_text("{}" if name.endswith(".json") else "")
+    return folder
+
+
+def test_of_two_layouts_side_by_side_each_model_has_its_own(tmp_path: Path):
+    folder = checkpoint(tmp_path, **THEIRS)
+    assert hub.find(str(folder)).weights == (folder / "model.safetensors",)
+    found = hub.find(str(folder), hub.FOR_CLIP)
+    assert found.weights == (folder / "open_clip_model.safetensors",)
+    assert found.layout is hub.OPEN_CLIP
+    (folder / "open_clip_config.json").write_text('{"model_cfg": {}}')
+    assert found.settings() == {"model_cfg": {}}
+    assert found.settings("config.json") == {}
+
+
+def test_a_folder_in_one_layout_is_found_whoever_asks(tmp_path: Path):
+    ours = checkpoint(tmp_path / "ours")
+    assert hub.find(str(ours), hub.FOR_CLIP).layout is hub.PLAIN
+    theirs = checkpoint(tmp_path / "theirs", **THEIRS)
+    for name in ("config.json", "model.safetensors"):
+        (theirs / name).unlink()
+    assert hub.find(str(theirs)).layout is hub.OPEN_CLIP
+    lone = str(theirs / "open_clip_model.safetensors")
+    assert hub.find(lone).layout is hub.OPEN_CLIP
+    (theirs / "epoch_3.pt").write_text("")
+    assert hub.find(str(theirs / "epoch_3.pt")).layout is hub.OPEN_CLIP
+    (theirs / "config.json").write_text("{}")
+    assert hub.find(str(theirs / "epoch_3.pt")).layout is hub.PLAIN
+
+
+def test_what_open_clip_cached_is_named_as_one_would_ask_for_it(cache: Path):
+    cached_files(cache, "timm/ViT-B-16-SigLIP", *THEIRS)
+    both = cached_files(cache, "timm/vit_b", *THEIRS, "config.json", "model.safetensors")
+    cached_files(cache, "laion/half", "open_clip_config.json")
+    assert list(hub.cached()) == ["hf:timm/ViT-B-16-SigLIP", "timm:vit_b"]
+    assert hub.find("hf:timm/vit_b", hub.FOR_CLIP).weights[0].parent == both
+
+
+def test_a_tag_of_open_clip_is_found_in_the_cache_with_open_clips_settings(cache: Path):
+    repository = "timm/vit_base_patch32_clip_224.openai"
+    folder = cached_files(cache, repository, "open_clip_model.safetensors")
+    found = hub.find("ViT-B-32/openai", hub.FOR_CLIP)
+    assert (found.name, found.origin, found.folder) == ("ViT-B-32/openai", "hub", folder)
+    assert found.weights == (folder / "open_clip_model.safetensors",)
+    settings = found.settings()
+    assert settings is not None
+    # open_clip's own settings of ViT-B-32 do not say it; its tag does.
+    assert settings["model_cfg"]["quick_gelu"] is True
+    assert settings["preprocess_cfg"]["resize_mode"] == "shortest"
+
+
+def test_a_tag_may_be_written_with_dashes_and_capitals(cache: Path):
+    folder = cached_files(
+        cache, "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "open_clip_pytorch_model.bin"
+    )
+    assert hub.find("ViT-B-32/laion2B-s34B-b79K", hub.FOR_CLIP).folder == folder
+
+
+def test_a_tag_may_name_its_own_file(cache: Path):
+    folder = cached_files(cache, "jienengchen/ViTamin-S", "pytorch_model.bin")
+    found = hub.find("ViTamin-S/datacomp1b", hub.FOR_CLIP)
+    assert found.weights == (folder / "pytorch_model.bin",)
+
+
+def test_an_unknown_tag_lists_those_of_the_model(cache: Path):
+    with pytest.raises(NotHere, match=r"open_clip's ViT-L-14-336 has the tags openai"):
+        hub.find("ViT-L-14-336/laion", hub.FOR_CLIP)
+    with pytest.raises(NotHere, match="neither bundled nor a file or folder; here are: "):
+        hub.find("ViT-XXL/laion", hub.FOR_CLIP)
+    with pytest.raises(NotHere, match="neither bundled nor a file or folder"):
+        hub.find("ViT-B-32/openai")  # no vision transformer alone: nothing is fetched
+
+
+def test_a_folder_comes_before_a_tag_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+):
+    monkeypatch.chdir(tmp_path)
+    checkpoint(tmp_path / "ViT-B-32" / "openai")
+    assert hub.find("ViT-B-32/openai", hub.FOR_CLIP).origin == "local"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where open_clip keeps what it once fetched by address."""
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    (tmp_path / ".cache" / "clip").mkdir(parents=True)
+    return tmp_path / ".cache" / "clip"
+
+
+def test_what_open_clip_kept_is_taken_if_its_checksum_is_right(
+    home: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = b"weights"
+    right = hashlib.sha256(content).hexdigest()[:8]
+    entry = hub._open_clip_table()._PRETRAINED["ViT-B-16"]["laion400m_e32"]
+    address = f"https://example.org/mlfoundations/vit_b_16-laion400m_e32-{right}.pt"
+    monkeypatch.setitem(entry, "url", address)
+    kept = home / f"vit_b_16-laion400m_e32-{right}.pt"
+    kept.write_bytes(content)
+    assert hub.find("ViT-B-16/laion400m_e32", hub.FOR_CLIP).weights == (kept,)
+    kept.write_bytes(content[:-1])
+    with pytest.raises(BadWeights, match=f"not {right}; remove it") as caught:
+        hub.find("ViT-B-16/laion400m_e32", hub.FOR_CLIP)
+    assert str(kept) in str(caught.value)
+
+
+def test_a_kept_file_without_a_checksum_in_its_address_is_taken(home: Path, cache: Path):
+    (home / "b32_400m.pt").write_bytes(b"")
+    assert hub.find("ViT-B-32/metaclip_400m", hub.FOR_CLIP).weights == (home / "b32_400m.pt",)
+
+
+def test_the_program_that_openai_published_is_not_taken_for_weights(home: Path, cache: Path):
+    (home / "ViT-B-32.pt").write_bytes(b"")
+    with pytest.raises(Offline):
+        hub.find("ViT-B-32/openai", hub.FOR_CLIP)
+
+
+def test_the_addresses_whose_checksum_we_know_are_those_that_open_clip_checks():
+    table = hub._open_clip_table()
+    addresses = {cfg["url"] for tags in table._PRETRAINED.values() for cfg in tags.values()}
+    checked = {a for a in addresses if "mlfoundations" in a}
+    assert len(checked) > 10
+    assert all(hub.CHECKSUM.search(address) for address in checked)
+    assert not any(hub.CHECKSUM.search(a) for a in addresses - checked)
+
+
+@pytest.mark.parametrize("holds", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+def test_of_a_clip_open_clips_weights_are_fetched_first(
+    holds: str, online: None, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fake = FakeHub(cache, holds=holds)
+    (cache / "fetched").mkdir(parents=True)
+    (cache / "fetched" / "open_clip_config.json").write_text("{}")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
+    found = hub.find("hf:somebody/something", hub.FOR_CLIP)
+    assert found.weights == (fake.folder / holds,)
+    assert not any(pattern.startswith("model") for asked in fake.asked for pattern in asked)
+    assert not any("*.bin" in pattern for pattern in fake.asked[0])
+
+
+def test_a_repository_lends_files(cache: Path):
+    folder = cached_files(cache, "owner/words", "tokenizer.json")
+    assert hub.fetch_files("owner/words", "a model", ("spiece.model", "tokenizer.json")) == folder
+    with pytest.raises(Offline, match=r"hf:owner/words \(for a model\) is not on this machine"):
+        hub.fetch_files("owner/words", "a model", ("spiece.model",))
 
 
 # --- names ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ Shapes: b pictures, c channels, n patches, t tokens (patches and what stands bef
 d numbers a token, h heads, k classes.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput
+from mmfm.hub import Origin
 from mmfm.nn import (
     MLP,
     Activation,
@@ -52,6 +53,7 @@ class ViTConfig:
     positions: Positions = "learned"  # of the patches
     antialias_positions: bool = True  # when positions are resized: timm yes, transformers no
     patch_bias: bool = True
+    drop_edge: bool = False  # pixels beside the last whole patch are let go; else there are none
     qkv_bias: bool = True
     qk_norm: bool = False
     layer_scale: float | None = None  # its initial value
@@ -70,7 +72,10 @@ class ViTConfig:
         _require(min(sizes) >= 1, "sizes and widths must be positive")
         counts = (self.depth, self.registers, self.classes)
         _require(min(counts) >= 0, "depth, registers and classes are not below 0")
-        _require_whole_patches(self.patch_size, height, width)
+        if self.drop_edge:
+            _require(self.patch_size <= min(height, width), "the picture has no whole patch")
+        else:
+            _require_whole_patches(self.patch_size, height, width)
         _require(
             self.heads >= 1 and self.dim % self.heads == 0,
             f"{self.dim} numbers a token do not divide among {self.heads} heads",
@@ -114,6 +119,11 @@ class ViTConfig:
         """Tokens that stand before the patches: CLS, distillation, registers."""
         return self.cls_token + self.distilled + self.registers
 
+    @property
+    def pooled_dim(self) -> int:
+        """Numbers into which a whole picture is summed up."""
+        return 2 * self.dim if self.pool == "cls+mean" else self.dim
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -128,6 +138,11 @@ def _require_whole_patches(size: int, height: int, width: int) -> None:
         f"patches of {size} pixels do not divide a picture of {height}x{width}; "
         f"the nearest that fits is {near[0]}x{near[1]}",
     )
+
+
+def has_edge(sides: Iterable[int], patch: int) -> bool:
+    """Whether a picture is more than its whole patches: 6 of 384 pixels of one SigLIP are left."""
+    return any(side % patch for side in sides)
 
 
 # The paper's sizes (table 1 there; Ti and S from DeiT, so400m from Alabdulmohsin et al. 2023).
@@ -184,11 +199,10 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         c = self.config = config
-        # A picture has one channel or three; a model of other data never meets one.
-        half = (0.5,) * (1 if c.channels == 1 else 3)
-        self.preprocessing = preprocessing or Preprocessing(c.image_size, mean=half, std=half)
+        self.preprocessing = preprocessing or plain_preprocessing(c)
         self.labels = tuple(labels)
-        self.source = "random weights"
+        self.name = ""
+        self.origin: Origin | Literal["random"] = "random"
 
         norm = partial(LayerNorm, eps=c.norm_eps)
         self.embed = nn.Linear(c.patch_dim, c.dim, bias=c.patch_bias)
@@ -216,21 +230,18 @@ class ViT(nn.Module):
         self.attention_pool = AttentionPool(c) if c.pool == "map" else None
         self.norm_pooled = norm(c.dim) if c.norm_pooled else nn.Identity()
         self.pooler = nn.Linear(c.dim, c.dim) if c.pooler else None
-        pooled_dim = 2 * c.dim if c.pool == "cls+mean" else c.dim
-        self.head = nn.Linear(pooled_dim, c.classes) if c.classes else None
+        self.head = nn.Linear(c.pooled_dim, c.classes) if c.classes else None
         self.distillation_head = nn.Linear(c.dim, c.classes) if c.distilled and c.classes else None
         self.reset()
 
     def reset(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh weights: narrow normal ones, zero biases and a head that starts out silent."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias") or (parameter.ndim == 2 and "head" in name):
-                nn.init.zeros_(parameter)
-            elif parameter.ndim == 2:
-                nn.init.trunc_normal_(parameter, std=0.02, generator=generator)
-            else:
-                first = self.config.layer_scale if ".scale" in name else 1.0
-                nn.init.constant_(parameter, first or 0.0)
+        draw_weights(self, self.config.layer_scale, generator)
+
+    @property
+    def source(self) -> str:
+        """Which weights these are, for a person."""
+        return source_of(self.name, self.origin)
 
     # --- from pixels to patches and back --------------------------------------------------------
 
@@ -347,6 +358,9 @@ class ViT(nn.Module):
         _require(
             channels == c.channels, f"the model looks at {c.channels} channels, not {channels}"
         )
+        if c.drop_edge:
+            height, width = (side - side % c.patch_size for side in (height, width))
+            images = images[..., :height, :width]
         _require_whole_patches(c.patch_size, height, width)
         return images
 
@@ -366,6 +380,32 @@ class AttentionPool(nn.Module):
         x = self.attention(probe, x)  # b 1 d
         x = x + self.mlp(self.norm(x))
         return x[:, 0]
+
+
+def plain_preprocessing(config: ViTConfig) -> Preprocessing:
+    """What a picture goes through where no publisher says more: colours from -1 to 1."""
+    # A picture has one channel or three; a model of other data never meets one.
+    half = (0.5,) * (1 if config.channels == 1 else 3)
+    return Preprocessing(config.image_size, mean=half, std=half)
+
+
+def draw_weights(
+    tower: nn.Module, layer_scale: float | None, generator: torch.Generator | None
+) -> None:
+    """Fresh weights for a tower of pictures or of texts."""
+    for name, parameter in tower.named_parameters():
+        if name.endswith("bias") or (parameter.ndim == 2 and "head" in name):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 2:
+            nn.init.trunc_normal_(parameter, std=0.02, generator=generator)
+        else:
+            first = layer_scale if ".scale" in name else 1.0
+            nn.init.constant_(parameter, first or 0.0)
+
+
+def source_of(name: str, origin: Origin | Literal["random"]) -> str:
+    """Which weights a model has, for a person."""
+    return "random weights" if origin == "random" else f"{name} ({origin})"
 
 
 def patchify(images: Float[Tensor, "b c y x"], size: int) -> Float[Tensor, "b n p"]:
@@ -420,7 +460,8 @@ def cost(config: ViTConfig, height: int | None = None, width: int | None = None)
     """Count the work for one picture; tokens cost linearly in the MLP, squared in attention."""
     c = config
     height, width = height or c.image_size[0], width or c.image_size[1]
-    _require_whole_patches(c.patch_size, height, width)
+    if not c.drop_edge:
+        _require_whole_patches(c.patch_size, height, width)
     patches = (height // c.patch_size) * (width // c.patch_size)
     tokens = patches + c.prefix
     mlp_layers = 3 if c.activation == "swiglu" else 2

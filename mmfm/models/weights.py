@@ -9,10 +9,12 @@ and `change` turns their tensor into ours. Every row but an optional one must be
 tensor of theirs must be used or be named as unused: a model that loads is a model that is right.
 """
 
+import contextlib
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +29,53 @@ Row = tuple[str, str] | tuple[str, str, Callable[[Tensor], Tensor]]
 Table = Sequence[Row]
 
 
-def read(paths: Iterable[Path]) -> dict[str, Tensor]:
-    """Read every tensor of some weight files, without ever running code from them."""
+def read(paths: Iterable[Path], only: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Read every tensor of some weight files, or those named, without ever running code from them.
+
+    What is not named is not read: it costs no memory.
+    """
     state: dict[str, Tensor] = {}
     for path in paths:
-        state.update(_read_safetensors(path) if path.suffix == ".safetensors" else _read_bin(path))
+        if path.suffix == ".safetensors":
+            with _opened(path) as file:
+                names = [key for key in file.keys() if only is None or key in only]  # noqa: SIM118
+                state.update({key: file.get_tensor(key) for key in names})
+        else:
+            whole = _read_bin(path)
+            state.update({k: tensor for k, tensor in whole.items() if only is None or k in only})
     return state
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def shapes(paths: Iterable[Path]) -> dict[str, Tensor]:
+    """What `read` would give, as tensors that have a shape and no numbers."""
+    state: dict[str, Tensor] = {}
+    for path in paths:
+        if path.suffix == ".safetensors":
+            with _opened(path) as file:
+                sizes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+            state.update({k: torch.empty(size, device="meta") for k, size in sizes.items()})
+        else:
+            state.update({key: tensor.to("meta") for key, tensor in _read_bin(path).items()})
+    return state
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            yield file
     except (SafetensorError, ValueError) as error:
         raise BadWeights(f"{path}: not a whole safetensors file ({error})") from error
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
+    state: Any = None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, not read: a tensor that nobody looks at never reaches the memory.
+        mapped = zipfile.is_zipfile(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         # A damaged file meets nearly any exception in there, and torch's own words for one with
         # code in it advise to run that.
@@ -55,6 +83,11 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
             f"{path}: not a whole file of plain weights; it is damaged, or holds code, which was "
             "not run"
         ) from error
+    if isinstance(state, Mapping) and "state_dict" in state:
+        # The state of a training of open_clip's, on one process or on several.
+        state = state["state_dict"]
+        if isinstance(state, Mapping):
+            state = {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
     if not isinstance(state, Mapping) or not all(isinstance(x, Tensor) for x in state.values()):
         raise BadWeights(f"{path}: holds something else than named weights")
     return dict(state)
@@ -74,24 +107,49 @@ def translate(
     (a head). `unused` are patterns of names that the publisher stores and the model never needs.
     """
     ours: dict[str, Tensor] = {}
+    for key, (row, layer) in rows(theirs, table, name, prefix=prefix, unused=unused).items():
+        try:
+            changed = row[2](theirs[key]) if len(row) == 3 else theirs[key]
+        except ValueError as error:
+            raise BadWeights(f"{name}: {key} is {error}") from error
+        ours.update(_parts(row[0], layer, changed))
+    return ours
+
+
+def rows(
+    theirs: Iterable[str],
+    table: Table,
+    name: str,
+    *,
+    prefix: str = "",
+    unused: Sequence[str] = (),
+) -> dict[str, tuple[Row, tuple[str, ...]]]:
+    """Find the row of each of a publisher's names, and the numbers of its layer."""
+    found: dict[str, tuple[Row, tuple[str, ...]]] = {}
     left: list[str] = []
-    for key, tensor in theirs.items():
+    for key in theirs:
         if any(_pattern(pattern).fullmatch(key) for pattern in unused):
             continue
         for row in table:
             match = _pattern(row[1]).fullmatch(key.removeprefix(prefix))
             if match:
-                try:
-                    changed = row[2](tensor) if len(row) == 3 else tensor
-                except ValueError as error:
-                    raise BadWeights(f"{name}: {key} is {error}") from error
-                ours.update(_parts(row[0], match.groups(), changed))
+                found[key] = row, match.groups()
                 break
         else:
             left.append(key)
     if left:
         raise BadWeights(f"{name}: weights that the model has no place for: {_some(left)}")
-    return ours
+    return found
+
+
+def nested(table: Table, ours: str, theirs: str) -> Table:
+    """The same rows for a part of a larger model, under its name there."""
+
+    def under(row: Row) -> Row:
+        names = ours + row[0], theirs + row[1]
+        return (*names, row[2]) if len(row) == 3 else names
+
+    return [under(row) for row in table]
 
 
 @functools.cache
@@ -114,6 +172,12 @@ def _parts(ours: str, layer: tuple[str, ...], tensor: Tensor) -> dict[str, Tenso
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     """Put weights into a model: every one there, none left over, each of the right shape."""
+    check(model, state, name)
+    model.load_state_dict(dict(state), strict=True)
+
+
+def check(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Raise unless the weights fit the model to the last one; their numbers are not looked at."""
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in state]
     left = [key for key in state if key not in wanted]
@@ -133,7 +197,6 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], name: str) -> N
     ]
     if faults:
         raise BadWeights(f"{name}: the weights do not fit the model; " + "; ".join(faults))
-    model.load_state_dict(dict(state), strict=True)
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
@@ -177,6 +240,25 @@ def flat_patches(kernel: Float[Tensor, "d c p q"]) -> Float[Tensor, "d pqc"]:
     if kernel.ndim != 4:
         raise ValueError(f"{tuple(kernel.shape)}, not a kernel of four axes")
     return kernel.permute(0, 2, 3, 1).flatten(1)
+
+
+def add_batch(token: Float[Tensor, " d"]) -> Float[Tensor, "1 d"]:
+    """A publisher's lone token as the first of some."""
+    return token[None]
+
+
+def transposed(matrix: Float[Tensor, "d e"]) -> Float[Tensor, "e d"]:
+    """A matrix that stands to the right of its input, as a linear layer keeps it."""
+    if matrix.ndim != 2:
+        raise ValueError(f"{tuple(matrix.shape)}, not a matrix")
+    return matrix.T
+
+
+def number(tensor: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """A lone number that some publishers keep in a row of one."""
+    if tensor.numel() != 1:
+        raise ValueError(f"{tuple(tensor.shape)}, not a number")
+    return tensor.reshape(())
 
 
 def drop_batch(tensor: Float[Tensor, "1 n d"]) -> Float[Tensor, "n d"]:

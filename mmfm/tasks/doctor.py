@@ -138,7 +138,7 @@ def examine_machine() -> Iterator[Finding]:
     yield Finding("processor", "info", machine.cpu_name())
     features = ", ".join(sorted(machine.cpu_features()))
     yield Finding("instructions", "info", features or "unknown on this system")
-    allowed, there = machine.physical_threads(), os.cpu_count() or 1
+    allowed, there = machine.usable_threads(), os.cpu_count() or 1
     yield Finding("threads", "info", f"{allowed} of {there} may be used")
     yield Finding("memory", "info", f"{in_words(machine.memory_available())} free")
 
@@ -221,6 +221,8 @@ def _task(settings: dict[str, Any]) -> str:
     classifies = any(name.endswith("ForImageClassification") for name in architectures)
     if classifies or settings.get("labels") or settings.get("num_classes"):
         return "image classification"
+    if "model_cfg" in settings:  # open_clip's
+        return "clip"
     named = (settings.get(key) for key in ("model", "model_type", "architecture"))
     return next((str(name) for name in named if name), "unknown")
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput
-from mmfm.models.vit import ViTConfig
+from mmfm.models.vit import ViTConfig, has_edge
 from mmfm.models.weights import Table, drop_batch, flat_patches
 
 VIT: Table = [
@@ -99,17 +99,17 @@ def build(folder: str, name: str) -> Any:
         raise BadInput(f"{name}: timm cannot build it ({error})") from error
 
 
-def config(model: Any, name: str) -> ViTConfig:
-    """Read our settings off a model that timm built; refuse what we would compute differently."""
+def unlike(model: Any) -> str | None:
+    """What of a model that timm built we would compute differently; None if nothing."""
     kind = type(model).__name__
     if kind not in ("VisionTransformer", "VisionTransformerDistilled"):
-        raise BadInput(f"{name}: timm's {kind} is no plain vision transformer")
+        return f"timm's {kind} is no plain vision transformer"
     if any(type(block).__name__ != "Block" for block in model.blocks):
         kind = type(model.blocks[0]).__name__
-        raise BadInput(f"{name}: this timm model has blocks of another kind ({kind}) than a ViT's")
+        return f"this timm model has blocks of another kind ({kind}) than a ViT's"
     block, patch = model.blocks[0], model.patch_embed
     mlp, attention = block.mlp, block.attn
-    unlike = {
+    differences = {
         "attention": type(attention).__name__ != "Attention"
         or getattr(attention, "gate", None) is not None
         or not isinstance(attention.norm, nn.Identity)
@@ -125,9 +125,18 @@ def config(model: Any, name: str) -> ViTConfig:
         or (model.global_pool == "map" and type(mlp).__name__ != "Mlp"),
         "first tokens": kind == "VisionTransformerDistilled" and model.num_reg_tokens > 0,
     }
-    if any(unlike.values()):
-        parts = ", ".join(part for part, differs in unlike.items() if differs)
-        raise BadInput(f"{name}: this timm model has another kind of {parts} than a plain ViT")
+    parts = ", ".join(part for part, differs in differences.items() if differs)
+    return f"this timm model has another kind of {parts} than a plain ViT" if parts else None
+
+
+def config(model: Any, name: str) -> ViTConfig:
+    """Read our settings off a model that timm built; refuse what we would compute differently."""
+    difference = unlike(model)
+    if difference is not None:
+        raise BadInput(f"{name}: {difference}")
+    block, patch = model.blocks[0], model.patch_embed
+    mlp, attention = block.mlp, block.attn
+    kind = type(model).__name__
     distilled = kind == "VisionTransformerDistilled"
     pool = {
         "token": "cls",
@@ -149,6 +158,7 @@ def config(model: Any, name: str) -> ViTConfig:
         registers=model.num_reg_tokens,
         positions="none" if model.pos_embed is None else "learned",
         patch_bias=patch.proj.bias is not None,
+        drop_edge=has_edge(patch.img_size, patch.patch_size[0]),
         qkv_bias=attention.qkv.bias is not None,
         qk_norm=not isinstance(attention.q_norm, nn.Identity),
         layer_scale=None if isinstance(block.ls1, nn.Identity) else 1e-5,

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput
-from mmfm.models.vit import ViTConfig
-from mmfm.models.weights import Table, drop_batch, flat_patches
+from mmfm.models.clip import CLIPConfig, TextConfig
+from mmfm.models.vit import ViTConfig, has_edge
+from mmfm.models.weights import Table, add_batch, drop_batch, flat_patches, nested, number
 from mmfm.nn import Activation
 
 _VIT_AND_DINOV2: Table = [
@@ -65,10 +66,7 @@ DINOV2: Table = [
     ("blocks.*.scale2.weight", "encoder.layer.*.layer_scale2.lambda1"),
 ]
 
-SIGLIP: Table = [
-    ("positions", "embeddings.position_embedding.weight"),
-    ("embed.weight", "embeddings.patch_embedding.weight", flat_patches),
-    ("embed.bias", "embeddings.patch_embedding.bias"),
+_LAYERS: Table = [
     ("blocks.*.norm1.weight", "encoder.layers.*.layer_norm1.weight"),
     ("blocks.*.norm1.bias", "encoder.layers.*.layer_norm1.bias"),
     ("blocks.*.attention.q.weight", "encoder.layers.*.self_attn.q_proj.weight"),
@@ -85,6 +83,13 @@ SIGLIP: Table = [
     ("blocks.*.mlp.up.bias", "encoder.layers.*.mlp.fc1.bias"),
     ("blocks.*.mlp.down.weight", "encoder.layers.*.mlp.fc2.weight"),
     ("blocks.*.mlp.down.bias", "encoder.layers.*.mlp.fc2.bias"),
+]
+
+SIGLIP: Table = [
+    ("positions", "embeddings.position_embedding.weight"),
+    ("embed.weight", "embeddings.patch_embedding.weight", flat_patches),
+    ("embed.bias", "embeddings.patch_embedding.bias"),
+    *_LAYERS,
     ("norm_after.weight", "post_layernorm.weight"),
     ("norm_after.bias", "post_layernorm.bias"),
     ("attention_pool.probe", "head.probe", drop_batch),
@@ -101,6 +106,45 @@ SIGLIP: Table = [
     ("head.weight", "classifier.weight"),
     ("head.bias", "classifier.bias"),
 ]
+
+# A CLIP, by its own names: two towers of the same layers.
+_TEXT: Table = [
+    ("text.embed.weight", "text_model.embeddings.token_embedding.weight"),
+    ("text.positions", "text_model.embeddings.position_embedding.weight"),
+    *nested(_LAYERS, "text.", "text_model."),
+    ("text.norm_after.weight", "text_model.final_layer_norm.weight"),
+    ("text.norm_after.bias", "text_model.final_layer_norm.bias"),
+    ("scale", "logit_scale", number),
+    ("bias", "logit_bias", number),
+]
+
+CLIP: Table = [
+    ("image.cls", "vision_model.embeddings.class_embedding", add_batch),
+    ("image.positions", "vision_model.embeddings.position_embedding.weight"),
+    ("image.embed.weight", "vision_model.embeddings.patch_embedding.weight", flat_patches),
+    ("image.norm_before.weight", "vision_model.pre_layrnorm.weight"),
+    ("image.norm_before.bias", "vision_model.pre_layrnorm.bias"),
+    *nested(_LAYERS, "image.", "vision_model."),
+    ("image.norm_after.weight", "vision_model.post_layernorm.weight"),
+    ("image.norm_after.bias", "vision_model.post_layernorm.bias"),
+    ("image_projection.weight", "visual_projection.weight"),
+    *_TEXT,
+    ("text_projection.weight", "text_projection.weight"),
+]
+
+SIGLIP_OF_TWO: Table = [
+    *nested(SIGLIP, "image.", "vision_model."),
+    *_TEXT,
+    ("text_projection.weight", "text_model.head.weight"),
+    ("text_projection.bias", "text_model.head.bias"),
+]
+
+CLIP_TABLES: dict[str, Table] = {
+    "clip": CLIP,
+    "metaclip_2": CLIP,
+    "siglip": SIGLIP_OF_TWO,
+}
+CLIP_UNUSED = ("**position_ids",)
 
 TABLES: dict[str, Table] = {
     "vit": VIT,
@@ -143,9 +187,7 @@ def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) 
     given = settings.get("vision_config", settings) if family == "siglip" else settings
     siglip = family.startswith("siglip")
     dim = given.get("hidden_size", 768)
-    activation = given.get("hidden_act", "gelu_pytorch_tanh" if siglip else "gelu")
-    if activation not in _ACTIVATIONS:
-        raise BadInput(f"{name}: an activation {activation!r} that we do not know")
+    activation = _activation(given, "gelu_pytorch_tanh" if siglip else "gelu", name)
     swiglu = bool(given.get("use_swiglu_ffn"))
     mlp_dim = given.get("intermediate_size", 3072)
     if family.startswith("dinov2"):
@@ -160,15 +202,18 @@ def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) 
         pool = "map" if has_pool and head is None else "mean"
     else:
         pool = "cls+mean" if head is not None and head.shape[1] == 2 * dim else "cls"
+    image_size = _pair(given.get("image_size", 224))
+    patch_size = _one(given.get("patch_size", 14 if family == "dinov2" else 16), name)
     return ViTConfig(
-        image_size=_pair(given.get("image_size", 224)),
-        patch_size=_one(given.get("patch_size", 14 if family == "dinov2" else 16), name),
+        image_size=image_size,
+        patch_size=patch_size,
+        drop_edge=has_edge(image_size, patch_size),
         channels=given.get("num_channels", 3),
         dim=dim,
         depth=given.get("num_hidden_layers", 12),
         heads=given.get("num_attention_heads", 12),
         mlp_dim=mlp_dim,
-        activation="swiglu" if swiglu else _ACTIVATIONS[activation],
+        activation="swiglu" if swiglu else activation,
         cls_token=not siglip,
         registers=given.get("num_register_tokens", 4 if "registers" in family else 0),
         # Only the registers' resizing smooths; the rest stretch as plain bicubic does.
@@ -180,6 +225,78 @@ def config(settings: Mapping[str, Any], state: Mapping[str, Tensor], name: str) 
         pooler=pooler,
         classes=0 if head is None else head.shape[0],
     )
+
+
+def clip_config(settings: Mapping[str, Any], name: str) -> CLIPConfig:
+    """Our settings of two towers from transformers' `config.json`."""
+    family = settings["model_type"]
+    if family not in CLIP_TABLES:
+        known = ", ".join(CLIP_TABLES)
+        raise BadInput(f"{name}: a {family!r} is no CLIP that we know; we know {known}")
+    siglip = family == "siglip"
+    vision, text = (_tower(settings, f"{tower}_config") for tower in ("vision", "text"))
+    if siglip and not vision.get("vision_use_head", True):
+        raise BadInput(f"{name}: a SigLIP without its pooling head; only with it is it known")
+    eps = 1e-6 if siglip else 1e-5
+    usual = "gelu_pytorch_tanh" if siglip else "quick_gelu"
+    image_size = _pair(vision.get("image_size", 224))
+    patch_size = _one(vision.get("patch_size", 16 if siglip else 32), name)
+    image = ViTConfig(
+        image_size=image_size,
+        patch_size=patch_size,
+        drop_edge=has_edge(image_size, patch_size),
+        channels=vision.get("num_channels", 3),
+        dim=vision.get("hidden_size", 768),
+        depth=vision.get("num_hidden_layers", 12),
+        heads=vision.get("num_attention_heads", 12),
+        mlp_dim=vision.get("intermediate_size", 3072),
+        activation=_activation(vision, usual, name),
+        cls_token=not siglip,
+        antialias_positions=False,
+        patch_bias=siglip,
+        norm_eps=vision.get("layer_norm_eps", eps),
+        norm_before=not siglip,
+        pool="map" if siglip else "cls",
+    )
+    width = text.get("hidden_size", 768 if siglip else 512)
+    end = text.get("eos_token_id", 49_407)
+    # Before their pull request 24773 CLIP's files named a wrong end of text, and it wasn't used.
+    largest = family == "clip" and end == 2
+    return CLIPConfig(
+        image=image,
+        text=TextConfig(
+            vocabulary=text.get("vocab_size", 32_000 if siglip else 49_408),
+            context=text.get("max_position_embeddings", 64 if siglip else 77),
+            dim=width,
+            depth=text.get("num_hidden_layers", 12),
+            heads=text.get("num_attention_heads", 12 if siglip else 8),
+            mlp_dim=text.get("intermediate_size", 3072 if siglip else 2048),
+            activation=_activation(text, usual, name),
+            causal=not siglip,
+            pool="last" if siglip else ("argmax" if largest else "end"),
+            end=None if siglip or largest else end,
+            norm_eps=text.get("layer_norm_eps", eps),
+        ),
+        dim=(text.get("projection_size") or width)
+        if siglip
+        else settings.get("projection_dim", 512),
+        image_projection="none" if siglip else "linear",
+        text_projection="affine" if siglip else "linear",
+        bias=0.0 if siglip else None,
+    )
+
+
+def _tower(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The settings of a tower; CLIP's older files say them twice, and the second ones count."""
+    second = None if settings["model_type"] == "siglip" else settings.get(f"{key}_dict")
+    return (settings.get(key) or {}) if second is None else second
+
+
+def _activation(given: Mapping[str, Any], usual: str, name: str) -> Activation:
+    activation = given.get("hidden_act", usual)
+    if activation not in _ACTIVATIONS:
+        raise BadInput(f"{name}: an activation {activation!r} that we do not know")
+    return _ACTIVATIONS[activation]
 
 
 def _pair(size: int | list[int]) -> tuple[int, int]:
@@ -195,6 +312,7 @@ def _one(size: int | list[int], name: str) -> int:
 
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
 def preprocessing(
@@ -214,6 +332,9 @@ def preprocessing(
     elif family.startswith("dinov2"):
         mean, std = _IMAGENET if config.channels != 1 else (half, half)
         usual = replace(usual, mean=mean, std=std, fit="crop", crop_fraction=224 / 256)
+    elif family in ("clip", "metaclip_2"):
+        mean, std = _OPENAI if config.channels != 1 else (half, half)
+        usual = replace(usual, mean=mean, std=std, fit="crop")
     if settings is None:
         return usual
     given = {key: value for key, value in settings.items() if value is not None}
