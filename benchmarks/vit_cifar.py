@@ -15,7 +15,7 @@ import mmfm
 from mmfm.data.draws import uniform
 from mmfm.data.labelled import LabelledPictures, load_labelled
 from mmfm.models.vit import ViT, rollout
-from mmfm.tasks.train_vit import accuracy, normalised
+from mmfm.tasks.train_vit import accuracy
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
@@ -33,7 +33,7 @@ def masked(model: ViT, pictures: LabelledPictures, share: float, how: str) -> fl
     kept = patches - round(share * patches)
     right = 0
     for index in torch.arange(len(pictures)).split(250):
-        images = normalised(pictures.images[index], model.preprocessing)
+        images = model.preprocessing.normalise(pictures.images[index])
         if how == "random":
             value = uniform(0, 0, index, patches)
         else:

@@ -6,7 +6,7 @@
     ├── NotHere               what was asked for does not exist here: a file, a model, a data set
     │   └── Offline           it could be fetched, but the network cannot be reached
     ├── BadWeights            a checkpoint with missing, left-over or misshapen weights
-    ├── BadData               a data file that is cut short, or whose checksum is wrong
+    ├── BadData               data that cannot be used: cut short, unreadable, a wrong checksum
     ├── BadRun                a run folder that is half there, or of another model
     ├── InUse                 another process holds what this one would write
     └── OutOfSpace            the disk is full; nothing was half written
@@ -52,7 +52,7 @@ class BadWeights(MmfmError):
 
 
 class BadData(MmfmError):
-    """A data file that is cut short, or whose checksum is wrong."""
+    """Data that cannot be used: cut short, unreadable, of a wrong checksum."""
 
 
 class BadRun(MmfmError):

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmfm.tasks.train_vit import Report
+    from mmfm.reports import Report
 
 _LINE_EVERY = 10.0  # seconds between two plain lines
 
@@ -40,11 +40,15 @@ def stopping() -> Generator[Callable[[], bool]]:
 
 @contextmanager
 def show_training(
-    command: str, out: Path, stopped: Callable[[], bool]
+    command: str, out: Path, stopped: Callable[[], bool], *, use: str
 ) -> Generator["TrainingScreen"]:
-    """Show a training run; of several processes that train together only the first one speaks."""
+    """Show a training run; of several processes that train together only the first one speaks.
+
+    `use` says what to do with the model in the end.
+    """
     silent = os.environ.get("RANK", "0") != "0"
-    screen = TrainingScreen(command, out, stopped, live=sys.stderr.isatty(), silent=silent)
+    live = sys.stderr.isatty()
+    screen = TrainingScreen(command, out, stopped, use=use, live=live, silent=silent)
     try:
         yield screen
     finally:
@@ -56,12 +60,19 @@ class TrainingScreen:
     """Draws the reports of a training run and remembers how it ended."""
 
     def __init__(
-        self, command: str, out: Path, stopped: Callable[[], bool], *, live: bool, silent: bool
+        self,
+        command: str,
+        out: Path,
+        stopped: Callable[[], bool],
+        *,
+        use: str,
+        live: bool,
+        silent: bool,
     ) -> None:
         self.command, self.out, self.stopped = command, out, stopped
-        self.silent = silent
+        self.use, self.silent = use, silent
         self.last: Report | None = None
-        self.accuracy: tuple[float, int] | None = None
+        self.looked: Report | None = None  # the last one that asked the held-out pictures
         self.skipped = 0
         self._bar: Any = None
         self._next_line = 0.0
@@ -80,8 +91,8 @@ class TrainingScreen:
     def show(self, report: "Report") -> None:
         """Show one step."""
         self.last = report
-        if report.accuracy is not None:
-            self.accuracy = report.accuracy, report.pictures
+        if report.scores:
+            self.looked = report
         if self.silent:
             return
         for which, why in report.skipped:
@@ -104,8 +115,8 @@ class TrainingScreen:
     def _told(self, report: "Report") -> str:
         step = report.step
         parts = [f"loss {step.loss:.3f}", f"{step.examples_per_second:,.0f} pictures/s"]
-        if self.accuracy is not None:
-            parts.append(f"{self.accuracy[0]:.1%} of {self.accuracy[1]:,} held out right")
+        if self.looked is not None:
+            parts.append(_scores(self.looked, most=3))
         return ", ".join([*parts, f"{_duration(step.seconds_left)} left"])
 
     def _say(self, line: str, stream: Any) -> None:
@@ -130,11 +141,10 @@ class TrainingScreen:
             print(f"stopped at step {self.last.step.number}; go on with", flush=True)
             print(f"  {self.command} --out {self.out} --resume")
         else:
-            right = ""
-            if self.accuracy is not None:
-                right = f"{self.accuracy[0]:.1%} of {self.accuracy[1]:,} held-out pictures right; "
-            print(f"{right}the model is in {self.out}, try")
-            print(f"  mmfm demo patches --model {self.out}")
+            if self.looked is not None:
+                print(_scores(self.looked))
+            print(f"the model is in {self.out}, try")
+            print(f"  {self.use}")
 
     def _finished(self) -> bool:
         return self.last is None or self.last.step.progress >= 1
@@ -145,6 +155,11 @@ class TrainingScreen:
         if not self._finished():
             return 130
         return 3 if self.skipped else 0
+
+
+def _scores(report: "Report", most: int | None = None) -> str:
+    scores = [f"{name} {share:.1%}" for name, share in list(report.scores.items())[:most]]
+    return f"{', '.join(scores)} of {report.pictures:,} held out"
 
 
 def _bar() -> Any:

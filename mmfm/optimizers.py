@@ -21,15 +21,20 @@ def make_optimizers(
 ) -> list[Optimizer]:
     """AdamW for everything but the `matrices`, which are Muon's.
 
-    Weights of layers decay; biases, norms, tokens and positions don't.
+    Weights of layers decay; biases, norms, positions and tokens, those of a vocabulary too, don't.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     strangers = set(matrices) - {name for name, _ in named}
     if strangers:
         raise BadInput(f"Muon was handed weights that the model does not have: {min(strangers)}")
     rest = [(name, p) for name, p in named if name not in matrices]
-    decaying = [p for name, p in rest if p.ndim >= 2 and name.endswith("weight")]
-    others = [p for name, p in rest if p.ndim < 2 or not name.endswith("weight")]
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+
+    def decays(name: str, p: nn.Parameter) -> bool:
+        return p.ndim >= 2 and name.endswith("weight") and id(p) not in tables
+
+    decaying = [p for name, p in rest if decays(name, p)]
+    others = [p for name, p in rest if not decays(name, p)]
     groups = [
         {"params": decaying, "weight_decay": weight_decay, "highest": rate},
         {"params": others, "weight_decay": 0.0, "highest": rate},

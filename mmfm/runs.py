@@ -24,8 +24,15 @@ class Run:
     checkpoint.safetensors   everything that going on takes
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], lock: FileLock | None) -> None:
-        self.folder, self.settings = folder, dict(settings)
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        lock: FileLock | None,
+        *,
+        resumed: bool = False,
+    ) -> None:
+        self.folder, self.settings, self.resumed = folder, dict(settings), resumed
         self.checkpoint = folder / "checkpoint.safetensors"
         self.metrics = folder / "metrics.jsonl"
         self._lock = lock
@@ -66,8 +73,8 @@ class Run:
         if settings.get("train") != kind:
             raise BadRun(f"{folder} is a run of {settings.get('train')!r}, not of {kind!r}")
         if Team.of_this_process().rank > 0:
-            return cls(folder, settings, None)
-        return cls(folder, settings, cls._locked(folder))
+            return cls(folder, settings, None, resumed=True)
+        return cls(folder, settings, cls._locked(folder), resumed=True)
 
     @staticmethod
     def read_settings(folder: Path) -> dict[str, Any]:
@@ -145,6 +152,11 @@ class Run:
         self.close()
 
 
+def absolute(name: str) -> str:
+    """A run must find its data and its beginning again from wherever it is resumed."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
 # --- what a checkpoint holds --------------------------------------------------------------------
 
 
@@ -179,13 +191,13 @@ class State:
         run.sync()
         write_whole(run.checkpoint, save(packed, metadata={"mmfm": json.dumps(about)}))
 
-    def restore(self, run: Run) -> None:
-        """Go back to the last checkpoint; without one, stay at the start."""
+    def restore(self, run: Run) -> bool:
+        """Go back to the last checkpoint, if there is one; without, stay at the start."""
         from safetensors import SafetensorError, safe_open
 
         if not run.checkpoint.is_file():
             run.trim(0)
-            return
+            return False
         try:
             with safe_open(run.checkpoint, "pt") as file:
                 about = json.loads(file.metadata()["mmfm"])
@@ -206,6 +218,7 @@ class State:
         self.step, self.seconds = about["step"], about["seconds"]
         self.precision = about["precision"]
         run.trim(self.step)
+        return True
 
     def _modules(self) -> list[tuple[str, nn.Module]]:
         averaged = [] if self.averaged is None else [("averaged", self.averaged)]

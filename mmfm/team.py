@@ -59,3 +59,12 @@ class Team:
         said = torch.tensor(mine, dtype=torch.float64, device=loss.device)
         dist.all_reduce(said)
         return said[0].item(), said[1].item(), said[2].item() > 0
+
+
+def own_device(device: torch.device) -> torch.device:
+    """Under torchrun every process takes its own GPU."""
+    if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
+        return device
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device

@@ -135,13 +135,15 @@ def fit(
     run: Run | None = None,
     device: torch.device | None = None,
     stop: Callable[[], bool] = lambda: False,
+    after_step: Callable[[], None] = lambda: None,
 ) -> Iterator[Step]:
     """Train a model, one step at a time.
 
     `averaged`, a copy of the model, follows it as a moving average. `matrices` names the weights
     that Muon takes; all others are AdamW's. `run` keeps checkpoints and goes on from the last one.
     When `stop` says so, in any process, the loop ends after that step with a checkpoint of it; so
-    it does when the caller leaves the loop.
+    it does when the caller leaves the loop. `after_step` is called when the weights have moved and
+    before they are averaged and saved, to hold one of them within bounds.
     """
     device = device or torch.device("cpu")
     team = Team.of_this_process()
@@ -150,8 +152,7 @@ def fit(
     if averaged is not None:
         averaged.to(device).eval()
     state = State(model, averaged, _optimizers(model, plan, matrices))
-    if run is not None:
-        state.restore(run)
+    found = run is not None and state.restore(run)
     if plan.progress(state) >= 1:
         return
     batches = _Batches(examples, plan, team, device)
@@ -168,6 +169,8 @@ def fit(
 
     pace = _Pace(plan, probe, device, alone=team.size == 1)
     notes = pace.choose(state)
+    if run is not None and run.resumed and not found:
+        notes.insert(0, "no checkpoint yet: beginning again")
     for optimizer in state.optimizers:
         if isinstance(optimizer, Muon) and state.precision == "bf16":
             optimizer.precision = torch.bfloat16
@@ -175,7 +178,7 @@ def fit(
     began, last_save = time.monotonic() - state.seconds, time.monotonic()
     while True:
         start = time.perf_counter()
-        factor = rate_factor(plan.progress(state), plan.warmup, plan.final_rate)
+        before = plan.progress(state)
         total = torch.zeros((), device=device)
         for part in range(plan.accumulate):
             batch = batches.piece(state.step, part)
@@ -184,14 +187,6 @@ def fit(
                     value = loss(network, batch) / plan.accumulate
                 value.backward()
             total += value.detach()
-        nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
-        for optimizer in state.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["highest"] * factor
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if averaged is not None:
-            follow(averaged, model, min(plan.average, (1 + state.step) / (10 + state.step)))
         state.step += 1
 
         # The processes must agree on the time and on stopping, or they would wait for each other.
@@ -201,6 +196,20 @@ def fit(
                 f"the loss became {mean_loss} at step {state.step}; a lower rate than {plan.rate} "
                 "may help, and the last checkpoint is as it was"
             )
+
+        # The rate of a step's middle: by its beginning the first step, by its end the last one
+        # would be taken with a rate of 0.
+        middle = (before + plan.progress(state)) / 2
+        factor = rate_factor(middle, plan.warmup, plan.final_rate)
+        nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
+        for optimizer in state.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["highest"] * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        after_step()
+        if averaged is not None:
+            follow(averaged, model, min(plan.average, state.step / (9 + state.step)))
         took = time.perf_counter() - start
         last = plan.progress(state) >= 1 or stopped
         saved = run is not None and (last or plan.save_due(state.step, last_save))

@@ -8,7 +8,7 @@ import torch
 
 from mmfm.models.checkpoints import load_vit
 from mmfm.models.vit import ViT, ViTConfig, variant
-from mmfm.tasks.train_vit import read_recipe, resume_vit, train_vit
+from mmfm.tasks.train_vit import VitRecipe, resume_vit, train_vit
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,7 +38,7 @@ def test_sincos_positions_and_masks_follow_the_model_to_the_gpu() -> None:
 
 
 def test_training_on_the_gpu_learns_stops_and_goes_on(tmp_path: Path) -> None:
-    recipe = read_recipe("vit-digits")
+    recipe = VitRecipe.read("vit-digits")
     short = replace(recipe, plan=replace(recipe.plan, steps=300))
     reports = list(train_vit("digits", tmp_path / "run", short, device="cuda"))
     assert reports[0].step.notes[0].startswith("computing in bf16")

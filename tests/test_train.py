@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmfm import train
@@ -362,6 +363,47 @@ def test_the_rate_climbs_then_falls_to_its_end() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
+@pytest.mark.parametrize("limit", [{"steps": 3}, {"minutes": 1e-5}])
+def test_no_step_is_taken_with_a_rate_of_zero(limit: dict[str, float]) -> None:
+    model = small_model()
+    before = model[0].weight.detach().clone()  # type: ignore[index, union-attr]
+    plan = Plan(**{**vars(PLAN), "steps": None, **limit})
+    rates = []
+    for step in fit(model, Noisy(), squared_error, plan):
+        rates.append(step.rate)
+        if step.number == 1:
+            assert not torch.equal(model[0].weight, before)  # type: ignore[index]
+    assert min(rates) > 0
+
+
+def test_a_bound_held_after_each_step_holds_for_the_average_and_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    model = small_model()
+    averaged = copy.deepcopy(model)
+
+    def hold() -> None:
+        model[0].bias.data.fill_(0.125)  # type: ignore[index, union-attr]
+
+    with Run.start(tmp_path / "run", {"train": "test"}) as run:
+        plan = Plan(**{**vars(PLAN), "steps": 3, "average": 0.0})
+        list(fit(model, Noisy(), squared_error, plan, averaged=averaged, run=run, after_step=hold))
+    assert (averaged[0].bias == 0.125).all()  # type: ignore[index]
+    saved = load_file(tmp_path / "run" / "checkpoint.safetensors")
+    assert (saved["model/0.bias"] == 0.125).all() and (saved["averaged/0.bias"] == 0.125).all()
+
+
+def test_going_on_without_a_checkpoint_says_that_it_begins_again(tmp_path: Path) -> None:
+    Run.start(tmp_path / "run", {"train": "test"}).close()  # and killed before the first checkpoint
+    _, steps = run_to_end(tmp_path / "run", resume=True)
+    assert steps[0].number == 1
+    assert steps[0].notes[0] == "no checkpoint yet: beginning again"
+    assert all("beginning" not in note for step in steps[1:] for note in step.notes)
+    _, fresh = run_to_end(tmp_path / "fresh", leave_at=2)
+    _, later = run_to_end(tmp_path / "fresh", resume=True)
+    assert all("beginning" not in note for step in fresh + later for note in step.notes)
+
+
 def test_the_average_follows_and_forgets() -> None:
     model, averaged = nn.Linear(2, 2), nn.Linear(2, 2)
     start = averaged.weight.detach().clone()
@@ -399,7 +441,8 @@ def test_muon_moves_as_torchs_own_does() -> None:
 
 
 def test_only_weights_of_layers_decay() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
+    vocabulary = nn.Embedding(9, 4)
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4), vocabulary)
     adam, muon = make_optimizers(
         model,
         rate=1e-3,
@@ -411,7 +454,8 @@ def test_only_weights_of_layers_decay() -> None:
     decaying, others = adam.param_groups
     assert [id(p) for p in decaying["params"]] == [id(model[0].weight)]
     assert decaying["weight_decay"] > 0 == others["weight_decay"]
-    assert len(others["params"]) == 4
+    assert len(others["params"]) == 5
+    assert id(vocabulary.weight) in [id(p) for p in others["params"]]
     assert [id(p) for p in muon.param_groups[0]["params"]] == [id(model[2].weight)]
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal, get_args
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -124,6 +124,11 @@ class Preprocessing:
         if not pictures:
             return torch.empty(0, len(self.mean), *self.size)
         return torch.stack([self(picture) for picture in pictures])
+
+    def normalise(self, images: UInt8[Tensor, "b h w c"]) -> Float[Tensor, "b c h w"]:
+        """Turn bytes that have the right size already into a batch."""
+        scaled = (images.float() / 255 - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return rearrange(scaled, "b h w c -> b c h w").contiguous()
 
     def view(self, picture: Image.Image) -> Image.Image:
         """Show what the model sees: the picture after resizing and cropping, still in colours."""

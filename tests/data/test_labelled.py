@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmfm.data import digits, labelled
+from mmfm.data import decode, digits
 from mmfm.data.labelled import Augment, LabelledPictures, augment, load_labelled
 from mmfm.errors import BadData, BadInput, NotHere
 
@@ -94,10 +94,10 @@ def test_hidden_files_and_loops_of_links_are_no_matter(folders):
 def test_one_class_is_not_enough(tmp_path):
     write(tmp_path / "cat" / "a.png", picture_bytes("red"))
     (tmp_path / "dog").mkdir()
-    with pytest.raises(BadInput, match="1 class folders"):
+    with pytest.raises(BadData, match="1 class folders"):
         load_labelled(str(tmp_path), size=None)
     write(tmp_path / "dog" / "a.png", b"broken")
-    with pytest.raises(BadInput, match="1 were skipped"):
+    with pytest.raises(BadData, match="1 were skipped"):
         load_labelled(str(tmp_path), size=None)
 
 
@@ -110,13 +110,36 @@ def test_a_train_and_a_val_folder_are_two_parts_with_one_numbering(tmp_path):
     assert held_out.names == train.names and held_out.labels.tolist() == [1, 2]
     assert colours(held_out) == RGB[1:]
     write(tmp_path / "val" / "zebra" / "1.png", picture_bytes("white"))
-    with pytest.raises(BadInput, match="zebra"):
+    with pytest.raises(BadData, match="zebra"):
         load_labelled(str(tmp_path), size=None)
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "valley", "testtube"), ("train", "test", "bus"), ("train", "val")]
+)
+def test_classes_that_are_called_like_parts_are_classes(tmp_path, names):
+    for name in names:
+        write(tmp_path / name / "1.png", picture_bytes("red"))
+    train, held_out = load_labelled(str(tmp_path), size=None)
+    assert set(train.names) == set(names) and held_out is None
+    # What lies deeper makes no parts of them, either, where any other class is beside them.
+    write(tmp_path / "train" / "steam" / "2.png", picture_bytes("red"))
+    if not {"train", "val", "test"} >= set(names):
+        assert set(load_labelled(str(tmp_path), size=None)[0].names) == set(names)
+
+
+@pytest.mark.parametrize("part", ["val", "valid", "validation", "test"])
+def test_held_out_folders_go_by_four_names(tmp_path, part):
+    for folder in ("train", part):
+        for name in "ab":
+            write(tmp_path / folder / name / "1.png", picture_bytes("red"))
+    train, held_out = load_labelled(str(tmp_path), size=None)
+    assert train.names == ("a", "b") and len(held_out) == 2
 
 
 def test_pictures_of_several_sizes_ask_for_one(folders):
     write(folders / "cat" / "wide.png", picture_bytes("red", (30, 10)))
-    with pytest.raises(BadInput, match="30x10"):
+    with pytest.raises(BadData, match="30x10"):
         load_labelled(str(folders), size=None)
     train, _ = load_labelled(str(folders), size=16)
     assert train.images.shape == (5, 16, 16, 3)
@@ -125,7 +148,7 @@ def test_pictures_of_several_sizes_ask_for_one(folders):
 def test_pictures_that_are_not_square_ask_for_a_size(tmp_path):
     for name in "ab":
         write(tmp_path / name / "1.png", picture_bytes("red", (12, 8)))
-    with pytest.raises(BadInput, match="12x8"):
+    with pytest.raises(BadData, match="12x8"):
         load_labelled(str(tmp_path), size=None)
 
 
@@ -141,7 +164,7 @@ def test_the_middle_of_a_wide_picture_is_kept(tmp_path):
 
 def test_large_and_small_files_keep_their_order(tmp_path, monkeypatch):
     """Large ones are decoded in threads, small ones at once."""
-    monkeypatch.setattr(labelled, "_CHUNK", 3)
+    monkeypatch.setattr(decode, "_CHUNK", 3)
     draw = np.random.default_rng(0)
     for number in range(40):
         side = 90 if number % 7 < 3 else 4
@@ -181,7 +204,7 @@ def test_hugging_face_structs_and_class_labels(tmp_path):
     path = table(tmp_path / "x.parquet", metadata=metadata, image=images)
     train, _ = load_labelled(str(path), size=None)
     assert train.names == tuple(NAMES[:3]) and train.labels.tolist() == [0, 1, 2, 0, 2]
-    assert train.skipped == ((f"{path} row 4", "the row holds no bytes"),)
+    assert train.skipped == ((f"{path} row 4", "it holds no picture"),)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +268,13 @@ def test_the_val_or_test_file_beside_a_train_file_is_held_out(tmp_path):
     assert len(load_labelled(str(train_path), size=None)[1]) == 3
 
 
+def test_a_file_that_only_begins_like_a_held_out_part_is_none(tmp_path):
+    for name in ("train-0", "valley", "tests-of-mine"):
+        table(tmp_path / f"{name}.parquet")
+    assert load_labelled(str(tmp_path / "train-0.parquet"), size=None)[1] is None
+    assert len(load_labelled(str(tmp_path), size=None)[0]) == 6
+
+
 def test_a_folder_of_parquet_files_is_one_set(tmp_path):
     for name in ("train-0", "train-1", "val"):
         table(tmp_path / f"{name}.parquet")
@@ -254,13 +284,13 @@ def test_a_folder_of_parquet_files_is_one_set(tmp_path):
 
 def test_missing_columns_are_answered_with_what_is_there(tmp_path):
     path = table(tmp_path / "x.parquet", label=None, labels=[0] * 2, kind=["a", "b"])
-    with pytest.raises(BadInput, match=r"no column 'label'; it has image \(binary\), kind"):
+    with pytest.raises(BadData, match=r"no column 'label'; it has image \(binary\), kind"):
         load_labelled(str(path), size=None)
     path = table(tmp_path / "y.parquet", image=["a.png"] * 6)
-    with pytest.raises(BadInput, match="bytes of picture files"):
+    with pytest.raises(BadData, match="bytes of picture files"):
         load_labelled(str(path), size=None)
     path = table(tmp_path / "z.parquet", [0.5] * 6)
-    with pytest.raises(BadInput, match="whole numbers or text"):
+    with pytest.raises(BadData, match="whole numbers or text"):
         load_labelled(str(path), size=None)
 
 
@@ -316,23 +346,29 @@ def test_a_folder_of_idx_files(tmp_path):
 def test_a_name_that_does_not_exist_is_answered_with_those_that_do(tmp_path):
     with pytest.raises(NotHere, match="digits, mnist, fashion"):
         load_labelled("cifar", size=None)
-    with pytest.raises(BadInput, match="0 class folders"):
+    with pytest.raises(BadData, match="0 class folders"):
         load_labelled(str(tmp_path), size=None)
     with pytest.raises(BadInput, match="size"):
         load_labelled("digits", size=0)
 
 
+def test_bad_data_and_a_wrong_option_end_a_command_differently(tmp_path):
+    assert BadData("x").exit_status == 1 and BadInput("x").exit_status == 2
+    for spec, size, error in (
+        (str(table(tmp_path / "x.parquet", label=None)), 8, BadData),
+        (str(tmp_path / "x.parquet"), 0, BadInput),
+    ):
+        with pytest.raises(error):
+            load_labelled(spec, size=size)
+
+
 @pytest.mark.parametrize("size", [None, 8])
 def test_what_does_not_fit_in_memory_is_refused_beforehand(folders, monkeypatch, size):
-    monkeypatch.setattr(labelled, "_available_memory", lambda: 1000)
+    monkeypatch.setattr(decode, "memory_available", lambda: 1000)
     with pytest.raises(BadInput, match="60%"):
         load_labelled(str(folders), size=size)
     with pytest.raises(BadInput, match="smaller size"):
         load_labelled("digits", size=64)
-
-
-def test_the_machine_has_some_memory():
-    assert 1 << 20 < labelled._available_memory() < 1 << 50
 
 
 def test_split_and_select_keep_pictures_with_their_labels():

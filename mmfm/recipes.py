@@ -1,0 +1,125 @@
+"""Recipes: all that decides what a training makes of its data, as one TOML file a person can read.
+
+    size = 64          side of the pictures
+    [model]            the model's own settings
+    [augment]          how pictures are varied each time that they are shown
+    [plan]             how long, how fast: the fields of `train.Plan`
+    [loss]             what else the task asks for
+
+Each task describes its recipe as a child of `Recipe`; a value that cannot be right is named before
+anything is written.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+
+from mmfm.data.labelled import Augment
+from mmfm.errors import BadInput
+from mmfm.runs import absolute
+from mmfm.train import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every training is told; a task adds what its loss asks for."""
+
+    KIND: ClassVar[str]  # how the names of its recipes begin
+
+    model: Mapping[str, Any]
+    plan: Plan
+    size: int | None = None  # side of the pictures; None: as the data has them
+    augment: Augment = field(default_factory=Augment)
+    start: str | None = None  # begin with this model's weights; it takes the place of [model]
+
+    @classmethod
+    def check_model(cls, given: Mapping[str, Any]) -> None:
+        """Refuse settings that the model does not have."""
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """Read a recipe: one that came with the package, or a TOML file."""
+        shelf = Path(str(files("mmfm.assets") / "recipes"))
+        path = shelf / f"{name}.toml"
+        if not path.is_file():
+            path = Path(name)
+        if not path.is_file():
+            here = ", ".join(sorted(p.stem for p in shelf.glob(f"{cls.KIND}-*.toml")))
+            raise BadInput(f"no recipe {name!r}: it is neither a file nor one of {here}")
+        try:
+            return cls.of(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+            raise BadInput(f"{path}: not a recipe ({error})") from error
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """A recipe from its plain form: TOML in a file, JSON in a run folder."""
+        known = {"size", "start", "model", "plan", "augment", "loss"}
+        if strange := set(content) - known:
+            raise BadInput(f"a recipe has no {min(strange)!r}; it has {', '.join(sorted(known))}")
+        for part in ("model", "plan", "augment", "loss"):
+            if not isinstance(content.get(part, {}), Mapping):
+                raise BadInput(f"a recipe's {part} is a table, [{part}], not {content[part]!r}")
+        check_types("the recipe", cls, {name: content.get(name) for name in ("size", "start")})
+        check_types("[loss]", cls, content.get("loss", {}), known=cls._loss_fields())
+        check_types("[plan]", Plan, content.get("plan", {}))
+        check_types("[augment]", Augment, content.get("augment", {}))
+        cls.check_model(content.get("model", {}))
+        return cls(
+            model=content.get("model", {}),
+            plan=Plan(**content.get("plan", {})),
+            size=content.get("size"),
+            start=content.get("start"),
+            augment=Augment(**content.get("augment", {})),
+            **content.get("loss", {}),
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """The other way: what `of` reads."""
+        return {
+            "size": self.size,
+            "start": self.start,
+            "model": dict(self.model),
+            "augment": asdict(self.augment),
+            "plan": asdict(self.plan),
+            "loss": {name: getattr(self, name) for name in self._loss_fields()},
+        }
+
+    def changed(
+        self, plan: Mapping[str, Any], *, size: int | None = None, start: str | None = None
+    ) -> Self:
+        """The recipe with some of its plan, its size or its start said otherwise by the person."""
+        new = replace(self, plan=replace(self.plan, **plan)) if plan else self
+        new = new if size is None else replace(new, size=size)
+        return new if start is None else replace(new, start=absolute(start))
+
+    @classmethod
+    def _loss_fields(cls) -> list[str]:
+        shared = {f.name for f in fields(Recipe)}
+        return [f.name for f in fields(cls) if f.name not in shared]
+
+
+def check_types(
+    part: str, kind: type, given: Mapping[str, Any], *, known: list[str] | None = None
+) -> None:
+    """A number where a number belongs, a word that is known where a word belongs."""
+    types = {f.name: f.type for f in fields(kind) if known is None or f.name in known}
+    for name, value in given.items():
+        if name not in types:
+            raise BadInput(f"{part} has no {name!r}; it has {', '.join(types)}")
+        wanted = types[name]
+        if get_origin(wanted) is Literal:
+            if value not in get_args(wanted):
+                raise BadInput(f"{part}: {name} is one of {', '.join(get_args(wanted))}")
+            continue
+        if get_origin(wanted) not in (None, UnionType):
+            continue  # a pair or a table, which looks after itself
+        allowed: Any = get_args(wanted) or (wanted,)
+        fits = isinstance(value, allowed) or (float in allowed and isinstance(value, int))
+        if not fits or (isinstance(value, bool) and bool not in allowed):
+            raise BadInput(f"{part}: {name} cannot be {value!r}")

@@ -1,0 +1,336 @@
+"""Teach two towers which caption goes with which picture, from drawn shapes to one's own pairs."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from mmfm.data.captions import CaptionedPictures, load_captioned
+from mmfm.data.draws import uniform
+from mmfm.data.labelled import augment
+from mmfm.data.pictures import Preprocessing
+from mmfm.errors import BadInput, BadRun
+from mmfm.machine import pick_device
+from mmfm.models.checkpoints import load_clip, save_clip
+from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, TwoTowers
+from mmfm.models.contrastive import Kind, contrastive_loss
+from mmfm.models.retrieval import class_vectors, recall
+from mmfm.models.tokenizer import Tokenizer, learn
+from mmfm.models.vit import ViTConfig
+from mmfm.recipes import Recipe, check_types
+from mmfm.reports import Report, Scores, reports
+from mmfm.runs import Run, absolute
+from mmfm.team import Team, own_device
+from mmfm.train import Batch, fit
+
+_HELD_OUT = 0.1  # of data that has no held-out part of its own
+_CAPTION = 3  # the stream of draws that chooses among the captions of a picture
+_HIGHEST_SCALE = math.log(100)  # Radford et al. 2021, section 2.5: a higher one made them diverge
+# What the sigmoid loss begins with (Zhai et al. 2023, section 3.2): nearly all pairs are wrong.
+_SIGMOID = {"scale": math.log(10), "bias": -10.0}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Where pictures with captions come from."""
+
+    data: str
+    text: tuple[str, ...] = ()  # the columns that hold captions
+    names: Path | None = None  # a file that says what the classes are called
+
+    def plain(self) -> dict[str, Any]:
+        """As a run remembers it."""
+        names = None if self.names is None else absolute(str(self.names))
+        return {"data": absolute(self.data), "text": list(self.text), "names": names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRecipe(Recipe):
+    """How a CLIP is taught.
+
+    [model] has the fields of CLIPConfig, with those of ViTConfig and TextConfig in [model.image]
+    and [model.text]. The vocabulary is learned from the captions, `vocabulary` pieces at the most.
+    """
+
+    KIND: ClassVar[str] = "clip"
+
+    kind: Kind = "info_nce"
+    chunk: int | None = None  # pairs that the towers remember at a time; None: all of them
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.chunk < 1:
+            raise BadInput(f"chunks of {self.chunk} pairs are not possible; name at least one")
+        if self.plan.accumulate > 1:
+            raise BadInput("a batch of pairs is compared as a whole: use chunk, not accumulate")
+
+    @classmethod
+    def check_model(cls, given: Mapping[str, Any]) -> None:
+        """Refuse settings that a CLIP does not have."""
+        towers = {"image": ViTConfig, "text": TextConfig}
+        for tower, kind in towers.items():
+            if not isinstance(given.get(tower, {}), Mapping):
+                raise BadInput(f"[model]: {tower} is a table, [model.{tower}]")
+            check_types(f"[model.{tower}]", kind, given.get(tower, {}))
+        own = {name: value for name, value in given.items() if name not in towers}
+        check_types("[model]", CLIPConfig, own)
+
+
+def recipe_for(data: str) -> str:
+    """The name of the recipe that fits a data set best."""
+    return "clip-shapes" if data == "shapes" else "clip-pictures"
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+
+def train_clip(
+    pairs: Pairs,
+    out: Path,
+    recipe: ClipRecipe,
+    *,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Start a run in a new folder; yields a report for every step."""
+    settings = {"mmfm": 1, "train": "clip", **pairs.plain(), "recipe": recipe.plain()}
+    where = own_device(pick_device(device))
+    Run.check_new(out)  # before the data, which may take long to come
+    pictures, held_out = _load(pairs, recipe, progress)
+    # A recipe that cannot be carried out must not leave a folder behind.
+    model = build(recipe, pictures)
+    Shown(pictures, recipe, model).batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
+    with Team.joined(where), Run.start(out, settings) as run:
+        yield from _train(run, model, pictures, held_out, recipe, where, stop)
+
+
+def resume_clip(
+    out: Path,
+    *,
+    data: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
+    settings = Run.read_settings(out)
+    if data is not None and settings.get("data") != absolute(data):
+        raise BadRun(
+            f"{out} was trained on {settings.get('data')}, not on {data}; leave out --data"
+        )
+    where = own_device(pick_device(device))
+    with Team.joined(where), Run.resume(out, "clip") as run:
+        try:
+            recipe = ClipRecipe.of(settings["recipe"])
+            names = settings["names"]
+            pairs = Pairs(
+                str(settings["data"]),
+                tuple(settings["text"]),
+                None if names is None else Path(names),
+            )
+        except (KeyError, TypeError) as error:
+            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+        recipe = recipe.changed(changes or {})
+        pictures, held_out = _load(pairs, recipe, progress)
+        yield from _train(run, build(recipe, pictures), pictures, held_out, recipe, where, stop)
+
+
+def _load(
+    pairs: Pairs, recipe: ClipRecipe, progress: Callable[[int, int], None] | None
+) -> tuple[CaptionedPictures, CaptionedPictures]:
+    pictures, held_out = load_captioned(
+        pairs.data, size=recipe.size, text=pairs.text, names=pairs.names, progress=progress
+    )
+    if held_out is None:
+        pictures, held_out = pictures.split(_HELD_OUT, recipe.plan.seed)
+    if len(held_out) == 0:
+        raise BadInput(f"{pairs.data}: {len(pictures)} pictures are too few to hold some out")
+    if False:
+        raise BadInput(
+            f"{pairs.data}: a batch of {recipe.plan.batch} is more than the {len(pictures)} "
+            "pictures to train on; a recipe with a smaller one is needed"
+        )
+    return pictures, held_out
+
+
+def build(recipe: ClipRecipe, pictures: CaptionedPictures) -> CLIP:
+    """The model with its first weights, which the seed decides."""
+    if recipe.start is not None:
+        return _begin_with(recipe.start, pictures, recipe)
+    height, width, channels = pictures.images.shape[1:]
+    half = (0.5,) * channels
+    given: dict[str, Any] = (_SIGMOID if recipe.kind == "sigmoid" else {}) | dict(recipe.model)
+    image: dict[str, Any] = {**given.pop("image", {}), "channels": channels}
+    image["image_size"] = height, width
+    text: dict[str, Any] = {
+        "vocabulary": 1024,
+        "context": 32,
+        "pool": "end",
+        **given.pop("text", {}),
+    }
+    tokenizer = learn(pictures.texts, vocabulary=text["vocabulary"], context=text["context"])
+    text["vocabulary"] = tokenizer.vocabulary
+    if text["pool"] == "argmax":
+        raise BadInput(
+            "pool 'argmax' is for CLIP's own vocabulary, which ends on the end; use 'end'"
+        )
+    if text["pool"] == "end":
+        text["end"] = tokenizer.frame.end[0]
+    try:
+        config = CLIPConfig(image=ViTConfig(**image), text=TextConfig(**text), **given)
+    except TypeError as error:
+        raise BadInput(f"the recipe's [model] does not fit a CLIP ({error})") from error
+    model = CLIP(config, Preprocessing((height, width), half, half), tokenizer)
+    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    return model
+
+
+def _begin_with(name: str, pictures: CaptionedPictures, recipe: ClipRecipe) -> CLIP:
+    """A trained model to go on with, with its own tokenizer."""
+    model = load_clip(name)
+    if not isinstance(model, CLIP) or model.tokenizer is None:
+        raise BadInput(f"{name} cannot be trained on: it is no plain CLIP, or has no tokenizer")
+    if model.preprocessing.size != tuple(pictures.images.shape[1:3]):
+        height, width = model.preprocessing.size
+        raise BadInput(
+            f"{name} looks at {height}x{width} pixels, the data has "
+            f"{pictures.images.shape[1]}x{pictures.images.shape[2]}; --size brings it to its size"
+        )
+    if recipe.kind == "sigmoid" and model.bias is None:
+        raise BadInput(f"{name} has no bias, which the sigmoid loss needs; use info_nce")
+    return model
+
+
+def _train(
+    run: Run,
+    model: CLIP,
+    pictures: CaptionedPictures,
+    held_out: CaptionedPictures,
+    recipe: ClipRecipe,
+    device: torch.device,
+    stop: Callable[[], bool],
+) -> Iterator[Report]:
+    averaged = copy.deepcopy(model)
+
+    def hold_scale() -> None:
+        if recipe.kind == "info_nce":
+            model.scale.data.clamp_(max=_HIGHEST_SCALE)
+
+    steps = fit(
+        model,
+        Shown(pictures, recipe, model),
+        contrastive_loss(recipe.kind, chunk=recipe.chunk),
+        recipe.plan,
+        averaged=averaged,
+        # Muon takes the matrices inside the blocks; the first and last layers are AdamW's.
+        matrices=[
+            name
+            for name, p in model.named_parameters()
+            if name.startswith(("image.blocks.", "text.blocks.")) and p.ndim == 2
+        ],
+        run=run,
+        device=device,
+        stop=stop,
+        after_step=hold_scale,
+    )
+    yield from reports(
+        steps,
+        run,
+        measure=lambda count: measure(averaged, held_out, count),
+        held_out=len(held_out),
+        save=lambda: save_clip(averaged, run.folder),
+        # Both parts of one set that was split name the same files.
+        skipped=tuple(dict.fromkeys(pictures.skipped + held_out.skipped)),
+    )
+
+
+class Shown:
+    """The training pairs: pictures varied anew, with another of their captions, each time."""
+
+    def __init__(self, pictures: CaptionedPictures, recipe: ClipRecipe, model: CLIP) -> None:
+        assert model.tokenizer is not None
+        self.pictures, self.recipe, self.preprocessing = pictures, recipe, model.preprocessing
+        self.ids = _tokenized(model.tokenizer, pictures.texts)
+        # Where a token looks only at those before it, what stands behind the longest text of a
+        # batch changes nothing, and costs as much as the text.
+        c = model.config.text
+        self.padding_is_unseen = c.causal and c.pool != "last"
+        self.pad = model.tokenizer.frame.pad
+        self.groups = torch.arange(len(pictures.texts))
+        if pictures.meanings is not None:
+            self.groups = pictures.meanings.unique(dim=0, return_inverse=True)[1]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
+        images = self.preprocessing.normalise(self.pictures.images[index])
+        offsets = self.pictures.offsets
+        count = offsets[index + 1] - offsets[index]
+        # In float64, because a float32 just below 1, times a count, may round up to the count.
+        lot = uniform(seed, epoch, index, 1, stream=_CAPTION).squeeze(1).double()
+        text = self.pictures.captions[offsets[index] + (lot * count).long()]
+        ids = self.ids[text].long()
+        if self.padding_is_unseen:
+            ids = ids[:, : int((ids != self.pad).any(dim=0).nonzero().max()) + 1]
+        return {
+            "images": augment(images, self.recipe.augment, seed, epoch, index),
+            "ids": ids,
+            # Two pictures with the same caption are no wrong answers to each other.
+            "groups": self.groups[text],
+        }
+
+
+def _tokenized(tokenizer: Tokenizer, texts: tuple[str, ...]) -> Tensor:
+    """All texts as rows of numbers, once; in 32 bits, for there may be millions."""
+    parts = [texts[start : start + 4096] for start in range(0, len(texts), 4096)]
+    return torch.cat([tokenizer(part).int() for part in parts])
+
+
+# --- how good it is -----------------------------------------------------------------------------
+
+
+def measure(model: TwoTowers, pictures: CaptionedPictures, count: int | None = None) -> Scores:
+    """What the model makes of pictures that it was not trained on; `count` of them, spread evenly.
+
+    `zero-shot` asks each picture for its class among all, where there are classes; `text R@k` for a
+    caption that is true of it among all captions of these pictures; `picture R@k` asks each caption
+    for a picture of which it is true. Is one among the first k?
+    """
+    chosen = torch.linspace(0, len(pictures) - 1, count or len(pictures)).round().long()
+    some = pictures.select(chosen)
+    image = encode_pictures(model, some)
+    scores: Scores = {}
+    if some.labels is not None and some.prompts:
+        own_class = torch.stack([torch.arange(len(some)), some.labels], dim=1)
+        (scores["zero-shot"],) = recall(
+            image, class_vectors(model, some.prompts).cpu(), own_class, at=(1,)
+        )
+    text = model.encode_text(some.texts).cpu()
+    pairs = _true_pairs(some)
+    (scores["text R@1"], text_at_5) = recall(image, text, pairs)
+    (scores["picture R@1"], picture_at_5) = recall(text, image, pairs.flip(1))
+    return scores | {"text R@5": text_at_5, "picture R@5": picture_at_5}
+
+
+def encode_pictures(model: TwoTowers, pictures: CaptionedPictures) -> Float[Tensor, "n d"]:
+    """Unit rows of pictures that lie in memory."""
+    parts = pictures.images.split(250)
+    return torch.cat([model.encode_image(model.preprocessing.normalise(p)).cpu() for p in parts])
+
+
+def _true_pairs(pictures: CaptionedPictures) -> Int64[Tensor, "p 2"]:
+    """Every pair of a picture and a text that is true of it, by their numbers."""
+    texts = torch.arange(len(pictures.texts))
+    pairs: list[Tensor] = []
+    for some in torch.arange(len(pictures)).split(250):  # the whole table may not fit
+        picture, text = pictures.fits(some, texts).nonzero().unbind(dim=1)
+        pairs.append(torch.stack([some[picture], text], dim=1))
+    return torch.cat(pairs)

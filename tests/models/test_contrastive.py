@@ -1,0 +1,216 @@
+"""The losses are open_clip's; chunks and many processes change their cost, not their value."""
+
+import socket
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from open_clip.loss import ClipLoss, SigLipLoss
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.parallel import DistributedDataParallel
+
+from mmfm.errors import BadInput
+from mmfm.models.clip import CLIP, CLIPConfig, TextConfig
+from mmfm.models.contrastive import Kind, contrastive_loss, info_nce, sigmoid_loss
+from mmfm.models.vit import ViTConfig
+
+assert open_clip.__version__  # the tests are about this library's losses
+PAIRS = 8
+KINDS: tuple[Kind, ...] = ("info_nce", "sigmoid")
+
+
+def rows(seed: int, count: int = PAIRS) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 16, generator=generator, dtype=torch.float64)
+    return nn.functional.normalize(x, dim=-1)
+
+
+def tiny(bias: float | None = -3.0) -> CLIP:
+    image = ViTConfig((8, 8), 4, dim=16, depth=2, heads=2, mlp_dim=24)
+    text = TextConfig(vocabulary=40, context=6, dim=16, depth=2, heads=2, mlp_dim=24)
+    model = CLIP(CLIPConfig(image, text, dim=12, scale=1.5, bias=bias))
+    generator = torch.Generator().manual_seed(3)
+    model.reset(generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return model.double()
+
+
+def batch(count: int = PAIRS) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    return {
+        "images": torch.randn(count, 3, 8, 8, generator=generator, dtype=torch.float64),
+        "ids": torch.randint(0, 40, (count, 6), generator=generator),
+        "groups": torch.arange(count) // 2 * 7,
+    }
+
+
+def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(
+            found[name], gradient, rtol=0, atol=tolerance, msg=lambda m: f"{name}: {m}"
+        )
+    assert max(g.abs().max() for g in expected.values()) > 1e3 * tolerance
+
+
+# --- the values -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_both_losses_are_open_clips_in_value_and_gradient(
+    dtype: torch.dtype, tolerance: float
+) -> None:
+    for ours, theirs, bias in (
+        (info_nce, ClipLoss(), None),
+        (sigmoid_loss, SigLipLoss(), torch.tensor(-2.0)),
+    ):
+        inputs = [rows(1), rows(2), torch.tensor(9.0)] + ([] if bias is None else [bias])
+        a, b = ([x.to(dtype).requires_grad_() for x in inputs] for _ in range(2))
+        mine = ours(*a)
+        yours = theirs(*b)
+        torch.testing.assert_close(mine, yours, rtol=tolerance, atol=tolerance)
+        mine.backward()
+        yours.backward()
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x.grad, y.grad, rtol=tolerance, atol=tolerance)
+
+
+def test_pairs_of_one_group_are_right_answers_of_each_other() -> None:
+    image, text, scale = rows(1), rows(2), torch.tensor(5.0, dtype=torch.float64)
+    groups = torch.tensor([0, 1, 0, 2, 3, 4, 5, 1])
+    logits = scale * image @ text.T
+    right = (groups[:, None] == groups).double()
+    wanted = right / right.sum(1, keepdim=True)
+    expected = sum(nn.functional.cross_entropy(x, wanted) for x in (logits, logits.T)) / 2
+    found = info_nce(image, text, scale, groups=groups)
+    torch.testing.assert_close(found, expected)
+    sign = 2 * right - 1
+    expected = -nn.functional.logsigmoid(sign * (logits - 1)).sum() / PAIRS
+    found = sigmoid_loss(image, text, scale, torch.tensor(-1.0).double(), groups=groups)
+    torch.testing.assert_close(found, expected)
+    for loss in (info_nce, sigmoid_loss):  # groups of one are no groups
+        alone = loss(image, text, scale, groups=torch.arange(PAIRS) + 40)
+        torch.testing.assert_close(alone, loss(image, text, scale))
+
+
+def test_what_cannot_be_asked_for_is_said() -> None:
+    with pytest.raises(BadInput, match="no contrastive loss 'triplet'; there are info_nce, sig"):
+        contrastive_loss("triplet")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(BadInput, match="chunks of 0 pairs"):
+        contrastive_loss("sigmoid", chunk=0)
+
+
+# --- less memory ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chunk", [1, 3, PAIRS, 100])
+def test_chunks_change_neither_the_loss_nor_its_gradient(kind: Kind, chunk: int) -> None:
+    model, pairs = tiny(), batch()
+    plain = contrastive_loss(kind)(model, pairs)
+    expected = gradients(model, plain)
+    bounded = contrastive_loss(kind, chunk=chunk)(model, pairs)
+    torch.testing.assert_close(bounded, plain, rtol=0, atol=1e-12)
+    assert_equal(gradients(model, bounded), expected, 1e-10)
+
+
+def test_chunks_compute_in_the_precision_of_the_first_time() -> None:
+    model, pairs = tiny().float(), batch()
+    pairs["images"] = pairs["images"].float()
+    found = []
+    for chunk in (None, 4):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = contrastive_loss("info_nce", chunk=chunk)(model, pairs)
+        assert loss.dtype == torch.float32
+        found.append(gradients(model, loss))  # outside of autocast, as `fit` does
+    for name in found[0]:
+        torch.testing.assert_close(found[1][name], found[0][name], rtol=0.05, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_remember_a_fraction_of_what_the_plain_loss_does(kind: Kind) -> None:
+    model, pairs = tiny(), batch(256)
+
+    def remembered(chunk: int | None) -> int:
+        seen: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            seen[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        given = {x.data_ptr() for x in (*pairs.values(), *model.parameters())}
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            kept = contrastive_loss(kind, chunk=chunk)(model, pairs)
+        assert kept.requires_grad
+        return sum(size for at, size in seen.items() if at not in given)
+
+    assert remembered(8) < remembered(None) / 4
+
+
+# --- many processes -------------------------------------------------------------------------------
+
+
+def one_of_many(rank: int, size: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
+    )
+    try:
+        share = PAIRS // size
+        mine = {name: x[rank * share : (rank + 1) * share] for name, x in batch().items()}
+        found = {}
+        for kind in KINDS:
+            for chunk in (None, 1):
+                for grouped in (True, False):
+                    model = tiny()
+                    network = DistributedDataParallel(model)
+                    given = mine if grouped else {n: x for n, x in mine.items() if n != "groups"}
+                    loss = contrastive_loss(kind, chunk=chunk)(network, given)
+                    found[kind, chunk, grouped] = (loss.detach(), gradients(model, loss))
+        torch.save(found, Path(folder) / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_many_processes_have_the_gradient_of_one_with_the_whole_batch(
+    size: int, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    started = mp.spawn(one_of_many, (size, port, str(tmp_path)), nprocs=size, join=False)
+    assert started is not None
+    try:
+        for _ in range(60):
+            if started.join(timeout=2):
+                break
+        else:
+            raise AssertionError("the processes wait for each other")
+    finally:
+        for process in started.processes:
+            process.kill()
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
+    for (kind, chunk, grouped), (_, first) in found[0].items():
+        model, pairs = tiny(), batch()
+        if not grouped:
+            del pairs["groups"]
+        loss = contrastive_loss(kind)(model, pairs)
+        mean = torch.stack([shares[kind, chunk, grouped][0] for shares in found]).mean()
+        torch.testing.assert_close(mean, loss.detach(), rtol=0, atol=1e-12)
+        expected = gradients(model, loss)
+        assert_equal(first, expected, 1e-10)
+        for shares in found[1:]:
+            assert_equal(shares[kind, chunk, grouped][1], expected, 1e-10)

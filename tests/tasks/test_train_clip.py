@@ -1,0 +1,501 @@
+"""`mmfm train clip`: pairs of one's own become a CLIP; killed and resumed like any run."""
+
+import csv
+import itertools
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+
+import mmfm
+from mmfm.data.captions import CaptionedPictures, load_captioned
+from mmfm.data.pictures import Preprocessing
+from mmfm.errors import BadInput, BadRun
+from mmfm.models.clip import CLIP, TwoTowers
+from mmfm.tasks.train_clip import (
+    ClipRecipe,
+    Pairs,
+    Shown,
+    build,
+    measure,
+    recipe_for,
+    resume_clip,
+    train_clip,
+)
+
+TINY = """
+size = 16
+[model]
+dim = 16
+[model.image]
+patch_size = 4
+dim = 32
+depth = 1
+heads = 2
+mlp_dim = 32
+cls_token = false
+pool = "mean"
+[model.text]
+vocabulary = 300
+context = 16
+dim = 32
+depth = 1
+heads = 2
+mlp_dim = 32
+[augment]
+shift = 1
+[plan]
+steps = 40
+batch = 32
+rate = 3e-3
+precision = "fp32"
+threads = 1
+average = 0.9
+save_steps = 7
+"""
+COLOURS = {"red": "빨간", "green": "초록", "blue": "파란", "black": "검은"}
+SHAPES = {"circle": "원", "bar": "막대"}
+
+
+def draw_pairs(folder: Path, copies: int = 6) -> Path:
+    """Circles and bars in four colours, and a CSV file that says so in two columns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = random.Random(0)
+    rows = [("path", "english", "korean")]
+    for number, (colour, shape) in enumerate(list(itertools.product(COLOURS, SHAPES)) * copies):
+        picture = Image.new("RGB", (16, 16), "white")
+        x, y = generator.randint(1, 5), generator.randint(1, 5)
+        box = (x, y, x + 9, y + 9) if shape == "circle" else (x, y, x + 9, y + 2)
+        pen = ImageDraw.Draw(picture)
+        (pen.ellipse if shape == "circle" else pen.rectangle)(box, fill=colour)
+        picture.save(folder / f"{number}.png")
+        rows.append((f"{number}.png", f"{colour} {shape}", f"{COLOURS[colour]} {SHAPES[shape]}"))
+    with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "pairs.csv"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_pairs(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def both(data: Path) -> Pairs:
+    return Pairs(str(data), ("english", "korean"))
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "mmfm.cli", "train", "clip", *map(str, arguments)]
+
+
+def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=300, env=environment
+    )
+
+
+def rows_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+
+
+# --- what comes out -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "sigmoid"])
+def test_own_pairs_are_learned_in_both_languages_and_load_as_a_clip(
+    tmp_path: Path, drawn: Path, tiny: Path, loss: str
+) -> None:
+    out, recipe = tmp_path / "run", replace(ClipRecipe.read(str(tiny)), kind=loss)
+    recipe = recipe.changed({"steps": 150})
+    reports = list(train_clip(both(drawn), out, recipe, device="cpu"))
+    scores = reports[-1].scores
+    assert list(scores) == ["text R@1", "picture R@1", "text R@5", "picture R@5"]
+    assert scores["text R@1"] >= 0.75, scores  # one in eight by chance
+
+    model = mmfm.load_clip(str(out))
+    assert isinstance(model, CLIP)
+    pictures = [drawn.parent / f"{number}.png" for number in range(8)]
+    asked = [(c, s) for c, s in itertools.product(COLOURS, SHAPES)]
+    for texts in ([f"{c} {s}" for c, s in asked], [f"{COLOURS[c]} {SHAPES[s]}" for c, s in asked]):
+        near = model.encode_image(pictures) @ model.encode_text(texts).T
+        assert (near.argmax(dim=1) == torch.arange(8)).sum() >= 6
+    assert (model.bias is None) == (loss == "info_nce")
+    assert [row["step"] for row in rows_of(out) if "loss" in row] == list(range(1, 151))
+    assert rows_of(out)[-1]["text R@1"] == scores["text R@1"]
+    assert Image.open(out / "loss.png").width > 300
+
+
+def test_the_scale_is_held_at_100(tmp_path: Path, drawn: Path, tiny: Path) -> None:
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 1})
+    hot = replace(recipe, model={**recipe.model, "scale": math.log(100) + 1})
+    list(train_clip(both(drawn), tmp_path / "run", hot, device="cpu"))
+    saved = load_file(tmp_path / "run" / "checkpoint.safetensors")
+    assert saved["model/scale"] == pytest.approx(math.log(100))
+    # The sigmoid loss has no such bound (Zhai et al. 2023), and its models have learned more.
+    list(train_clip(both(drawn), tmp_path / "free", replace(hot, kind="sigmoid"), device="cpu"))
+    saved = load_file(tmp_path / "free" / "checkpoint.safetensors")
+    assert saved["model/scale"] > math.log(100) + 0.5
+
+
+def test_with_a_chunk_the_same_is_learned(tmp_path: Path, drawn: Path, tiny: Path) -> None:
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 5})
+    whole = list(train_clip(both(drawn), tmp_path / "whole", recipe, device="cpu"))
+    chunked = replace(recipe, chunk=10)
+    parts = list(train_clip(both(drawn), tmp_path / "parts", chunked, device="cpu"))
+    assert [r.step.loss for r in parts] == pytest.approx([r.step.loss for r in whole], abs=1e-4)
+
+
+def test_a_run_can_begin_with_a_trained_model_and_keeps_its_tokenizer(
+    tmp_path: Path, drawn: Path, tiny: Path
+) -> None:
+    recipe = ClipRecipe.read(str(tiny))
+    list(train_clip(Pairs(str(drawn), ("english",)), tmp_path / "one", recipe, device="cpu"))
+    still = recipe.changed(
+        {"steps": 1, "rate": 0.0, "matrix_rate": 0.0}, start=str(tmp_path / "one")
+    )
+    list(train_clip(both(drawn), tmp_path / "two", still, device="cpu"))
+    one, two = (mmfm.load_clip(str(tmp_path / name)) for name in ("one", "two"))
+    assert all(torch.equal(a, two.state_dict()[name]) for name, a in one.state_dict().items())
+    assert one.tokenizer is not None and two.tokenizer is not None
+    assert torch.equal(one.tokenizer(["빨간 원 red"]), two.tokenizer(["빨간 원 red"]))
+    with pytest.raises(BadInput, match="--size"):
+        next(train_clip(both(drawn), tmp_path / "no", still.changed({}, size=32), device="cpu"))
+    with pytest.raises(BadInput, match="no bias"):
+        wrong = replace(still, kind="sigmoid")
+        next(train_clip(both(drawn), tmp_path / "no", wrong, device="cpu"))
+    assert not (tmp_path / "no").exists()
+
+
+def test_what_cannot_be_read_is_named_and_left_out(tmp_path: Path, tiny: Path) -> None:
+    data = draw_pairs(tmp_path / "data")
+    (tmp_path / "data" / "3.png").write_bytes(b"\x89PNG torn")
+    out = tmp_path / "run"
+    done = run_command("--data", data, "--out", out, "--recipe", tiny, "--text", "korean",
+                       "--steps", 2)  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("3.png") == 1 and "Traceback" not in done.stderr
+    assert "mmfm.load_clip(" in done.stdout
+    settings = json.loads((out / "run.json").read_text())
+    assert settings["text"] == ["korean"] and Path(settings["data"]).is_absolute()
+
+
+def test_class_folders_are_asked_zero_shot_by_all_that_their_classes_are_called(
+    tmp_path: Path, tiny: Path
+) -> None:
+    draw_pairs(tmp_path / "all", copies=8)
+    for number, (colour, shape) in enumerate(list(itertools.product(COLOURS, SHAPES)) * 8):
+        place = tmp_path / "data" / f"{colour}_{shape}" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / f"{number}.png").rename(place)
+    names = {f"{c}_{s}": [f"{c} {s}", f"{COLOURS[c]} {SHAPES[s]}"] for c in COLOURS for s in SHAPES}
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    pairs = Pairs(str(tmp_path / "data"), names=tmp_path / "names.json")
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 100})
+    reports = list(train_clip(pairs, tmp_path / "run", recipe, device="cpu"))
+    assert reports[-1].pictures == 8  # one of each class is held out
+    assert reports[-1].scores["zero-shot"] >= 0.75
+    assert list(resume_clip(tmp_path / "run", device="cpu")) == []  # finds its names again
+
+
+# --- what is shown and what is asked ------------------------------------------------------------
+
+
+def test_another_caption_is_drawn_each_time_whatever_the_batch(drawn: Path, tiny: Path) -> None:
+    shown = shown_pairs(drawn, tiny)
+    every = torch.arange(len(shown))
+    epochs = [shown.batch(every, torch.full_like(every, epoch), 0)["groups"] for epoch in range(16)]
+    assert all(len(set(drawn_texts)) == 2 for drawn_texts in torch.stack(epochs, 1).tolist())
+    alone = [shown.batch(every[i : i + 1], torch.tensor([3]), 0)["groups"] for i in range(20)]
+    assert torch.equal(torch.cat(alone), epochs[3][:20])
+
+
+def test_padding_that_is_cut_off_changes_nothing(drawn: Path, tiny: Path) -> None:
+    shown = shown_pairs(drawn, tiny)
+    index = torch.arange(8)
+    batch = shown.batch(index, torch.zeros_like(index), 0)
+    model = build(ClipRecipe.read(str(tiny)), shown.pictures)
+    whole = torch.nn.functional.pad(batch["ids"], (0, 16 - batch["ids"].shape[1]))
+    assert whole.shape[1] > batch["ids"].shape[1]
+    assert model.tokenizer is not None
+    assert all(row in model.tokenizer(shown.pictures.texts).tolist() for row in whole.tolist())
+    assert torch.allclose(model.project_text(batch["ids"]), model.project_text(whole), atol=1e-6)
+
+
+def test_padding_that_is_looked_at_stays(drawn: Path, tiny: Path) -> None:
+    recipe = ClipRecipe.read(str(tiny))
+    for change in ({"causal": False}, {"pool": "last"}):
+        other = replace(recipe, model={**recipe.model, "text": {**recipe.model["text"], **change}})
+        pictures, _ = load_captioned(str(drawn), size=16, text=("english", "korean"))
+        shown = Shown(pictures, other, build(other, pictures))
+        batch = shown.batch(torch.tensor([0, 1]), torch.tensor([0, 0]), 0)
+        assert batch["ids"].shape == (2, 16)
+
+
+def test_captions_of_one_meaning_are_one_group_in_whatever_language(
+    drawn: Path, tiny: Path
+) -> None:
+    pictures, _ = load_captioned(str(drawn), size=16, text=("english", "korean"))
+    colours = torch.tensor(
+        [
+            next(i for i, words in enumerate(COLOURS.items()) if any(w in text for w in words))
+            for text in pictures.texts
+        ]
+    )
+    recipe = ClipRecipe.read(str(tiny))
+    known = replace(pictures, meanings=colours[:, None])
+    shown = Shown(known, recipe, build(recipe, pictures))
+    index = torch.arange(len(pictures))
+    batch = shown.batch(index, torch.zeros_like(index), 0)
+    assert batch["groups"].tolist() == [number // 2 % 4 for number in range(len(pictures))]
+
+
+def shown_pairs(drawn: Path, tiny: Path) -> Shown:
+    pictures, _ = load_captioned(str(drawn), size=16, text=("english", "korean"))
+    recipe = ClipRecipe.read(str(tiny))
+    return Shown(pictures, recipe, build(recipe, pictures))
+
+
+class Oracle(TwoTowers):
+    """Sees the mean of a picture, and reads a number out of a text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preprocessing = Preprocessing((2, 2), (0.0,), (1 / 255,))
+
+    def project_image(self, images: torch.Tensor) -> torch.Tensor:
+        return self._at(images.mean(dim=(1, 2, 3)))
+
+    def project_text(self, ids: torch.Tensor) -> torch.Tensor:
+        return self._at(ids.squeeze(1).float())
+
+    def encode_image(self, pictures: object, *, batch: int = 64) -> torch.Tensor:
+        assert isinstance(pictures, torch.Tensor)
+        return self.project_image(pictures)
+
+    def encode_text(self, texts: object, *, batch: int = 256) -> torch.Tensor:
+        assert isinstance(texts, Sequence)
+        return self._at(torch.tensor([float(text.split()[-1]) for text in texts]))
+
+    def _at(self, degrees: torch.Tensor) -> torch.Tensor:
+        return torch.stack([degrees.deg2rad().cos(), degrees.deg2rad().sin()], dim=1)
+
+
+def test_what_is_measured_counts_every_true_caption_and_every_picture_of_it() -> None:
+    degrees = [0, 40, 90, 130]
+    images = torch.tensor(degrees, dtype=torch.uint8).reshape(4, 1, 1, 1).expand(4, 2, 2, 1)
+    captions = [["at 0"], ["at 40", "again 90"], ["at 90"], ["at 100"]]
+    pictures = CaptionedPictures.of(images, captions, "test")
+    classes = {"labels": torch.tensor([0, 0, 1, 1]), "names": ("low", "high")}
+    prompts = (("at 10", "at 20"), ("at 80",))
+    scores = measure(Oracle(), replace(pictures, **classes, prompts=prompts))
+    # 40 degrees lie nearer to 15 than to 80; 130 nearer to 80.
+    assert scores["zero-shot"] == 1.0
+    # Picture 2, at 90, has "again 90" as near as its own "at 90"; picture 3 has 100 nearest.
+    assert scores["text R@1"] == 0.75
+    # "again 90" is of the picture at 40, and "at 100" of that at 130: the one at 90 is nearer.
+    assert scores["picture R@1"] == 3 / 5
+    assert scores["text R@5"] == scores["picture R@5"] == 1.0
+
+    # Where the source knows what is true, "again 90" is true of picture 2 as well.
+    facts, meanings = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 1, 1, 2])  # as in `texts`
+    known = replace(pictures, facts=facts[:, None], meanings=meanings[:, None])
+    assert "zero-shot" not in measure(Oracle(), known)
+    assert measure(Oracle(), known)["text R@1"] == 1.0
+    assert measure(Oracle(), known)["picture R@1"] == 4 / 5
+
+
+# --- killed, stopped, resumed -------------------------------------------------------------------
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
+    tmp_path: Path, drawn: Path, tiny: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 120})
+    list(train_clip(both(drawn), whole, recipe, device="cpu"))
+    generator, kills = random.Random(5), 0
+    start = command("--data", drawn, "--out", killed, "--recipe", tiny, "--steps", 120,
+                    "--text", "english", "--text", "korean")  # fmt: skip
+    for _ in range(2):
+        seen = _metrics_size(killed)
+        process = subprocess.Popen(
+            command("--out", killed, "--resume") if (killed / "run.json").exists() else start,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        # Strike while it is training, at no particular moment of it.
+        while process.poll() is None and _metrics_size(killed) == seen:
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 0.2))
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.wait()
+    assert kills == 2
+    list(resume_clip(killed, device="cpu"))
+    ours, theirs = load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert [row["step"] for row in rows_of(killed) if "loss" in row] == list(range(1, 121))
+
+
+def _metrics_size(folder: Path) -> int:
+    path = folder / "metrics.jsonl"
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_ctrl_c_stops_with_a_model_that_loads_and_says_how_to_go_on(
+    tmp_path: Path, drawn: Path, tiny: Path
+) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command("--data", drawn, "--out", out, "--recipe", tiny, "--text", "english",
+                "--steps", 100_000),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    while _metrics_size(out) == 0 and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 130, complained
+    assert f"mmfm train clip --out {out} --resume" in said
+    assert "Traceback" not in complained
+    assert mmfm.load_clip(str(out)).encode_text(["red circle"]).shape == (1, 16)
+    assert run_command("--out", out, "--resume", "--minutes", "0.005").returncode == 0
+
+
+def test_a_resumed_run_asks_for_the_same_data_and_a_kill_at_the_end_is_made_good(
+    tmp_path: Path, drawn: Path, tiny: Path
+) -> None:
+    out = tmp_path / "run"
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 2})
+    list(train_clip(both(drawn), out, recipe, device="cpu"))
+    with pytest.raises(BadRun, match="was trained on"):
+        next(resume_clip(out, data="shapes", device="cpu"))
+    with pytest.raises(BadRun, match="--resume"):
+        next(train_clip(both(drawn), out, recipe, device="cpu"))
+    whole = (out / "model.safetensors").read_bytes()
+    for name in ("model.safetensors", "config.json", "loss.png"):
+        (out / name).unlink()
+    assert list(resume_clip(out, device="cpu")) == []
+    assert (out / "model.safetensors").read_bytes() == whole and (out / "loss.png").is_file()
+    assert [r.step.number for r in resume_clip(out, changes={"steps": 4}, device="cpu")] == [3, 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["", "[loss]\nchunk = 5", '[loss]\nkind = "sigmoid"'])
+def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, drawn: Path, extra: str) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(f"{TINY}\n{extra}")
+    arguments = ["--data", drawn, "--text", "korean", "--recipe", recipe, "--steps", 20, "--out"]
+    done = run_command(*arguments, tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    together = [*torchrun, "--nproc-per-node", "2", "-m", "mmfm", "train", "clip"]
+    done = subprocess.run(
+        [*together, *map(str, arguments), str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        [row["loss"] for row in rows_of(tmp_path / name) if "loss" in row]
+        for name in ("one", "two")
+    )
+    assert len(one) == 20
+    assert two == pytest.approx(one, abs=1e-4)
+
+
+# --- what a newcomer gets wrong -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "status"),
+    [
+        (("--out", "OUT"), "--data is missing", 2),
+        (("--data", "nowhere", "--out", "OUT"), "nowhere", 1),
+        (("--data", "CSV", "--out", "OUT", "--text", "frensh"), "english, korean", 2),
+        (("--data", "CSV", "--out", "OUT", "--recipe", "cake"), "clip-shapes", 2),
+        (("--data", "CSV", "--out", "OUT", "--text", "english"), "a batch of 256", 2),
+        (("--data", "CSV", "--out", "CSV"), "is a file", 2),
+        (("--out", "OUT", "--resume"), "no run to go on with", 1),
+        (("--out", "OUT", "--resume", "--seed", "0"), "leave out --seed", 2),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, drawn: Path, arguments: Sequence[str], says: str, status: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from mmfm.cli import main
+
+    places = {"OUT": str(tmp_path / "run"), "CSV": str(drawn)}
+    assert main(["train", "clip", *(places.get(word, word) for word in arguments)]) == status
+    complained = capsys.readouterr().err
+    assert says in complained
+    assert len(complained.strip().splitlines()) == 1, complained
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[plan]\nsteps = 1\n[loss]\nkind = 'hinge'",
+        "[plan]\nsteps = 1\n[loss]\nchunk = 0",
+        "[plan]\nsteps = 1\n[loss]\nlabel_smoothing = 0.1",
+        "[plan]\nsteps = 1\naccumulate = 2",
+        "[plan]\nsteps = 1\n[model]\nimage = 3",
+        "[plan]\nsteps = 1\n[model]\nimagge = {dim = 8}",
+        "[plan]\nsteps = 1\n[model.text]\ndim = 'x'",
+        "[plan]\nsteps = 1\n[model.text]\nbanana = 1",
+        "plan = 3",
+    ],
+)
+def test_a_wrong_recipe_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(BadInput):
+        ClipRecipe.read(str(tmp_path / "wrong.toml"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["image = {patch_size = 5}", "text = {heads = 5}", "text = {vocabulary = 100}",
+     'text = {pool = "argmax"}', "dim = 0", "[augment]\nshift = 99"],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_carried_out_leaves_no_folder(
+    tmp_path: Path, drawn: Path, wrong: str
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f"size = 16\n[plan]\nsteps = 1\nbatch = 8\n[model]\n{wrong}")
+    with pytest.raises(BadInput):
+        next(train_clip(both(drawn), tmp_path / "run", ClipRecipe.read(str(path)), device="cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipes_that_came_with_the_package_can_be_read() -> None:
+    for data in ("shapes", "pairs.csv"):
+        assert ClipRecipe.read(recipe_for(data)).plan.batch > 0
+    assert ClipRecipe.of(ClipRecipe.read("clip-shapes").plain()) == ClipRecipe.read("clip-shapes")
