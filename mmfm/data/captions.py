@@ -341,7 +341,7 @@ def _decoded(part: _Part, size: int | None, progress: Progress | None) -> Captio
     images, kept, skipped = decode(
         examples, len(part.captions), part.source, size=size, progress=progress
     )
-    said = part.captions[:len(kept)]
+    said = (part.captions[i] for i in kept)
     pictures = CaptionedPictures.of(images, said, part.source, skipped=skipped)
     if part.labels is None:
         return pictures

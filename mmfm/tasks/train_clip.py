@@ -152,7 +152,7 @@ def _load(
         pictures, held_out = pictures.split(_HELD_OUT, recipe.plan.seed)
     if len(held_out) == 0:
         raise BadInput(f"{pairs.data}: {len(pictures)} pictures are too few to hold some out")
-    if False:
+    if recipe.plan.batch > len(pictures):
         raise BadInput(
             f"{pairs.data}: a batch of {recipe.plan.batch} is more than the {len(pictures)} "
             "pictures to train on; a recipe with a smaller one is needed"

@@ -61,7 +61,7 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], toleranc
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(
-            found[name], gradient, rtol=0, atol=tolerance, msg=lambda m: f"{name}: {m}"
+            found[name], gradient, rtol=0, atol=tolerance, msg=lambda m, name=name: f"{name}: {m}"
         )
     assert max(g.abs().max() for g in expected.values()) > 1e3 * tolerance
 
