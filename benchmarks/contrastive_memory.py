@@ -1,6 +1,6 @@
 """How much memory a step of contrastive training takes: all pairs remembered at once, or in chunks.
 
-    python benchmarks/contrastive_memory.py [--limit 4] [--chunk 64] [--large 8192]
+    python benchmarks/contrastive_memory.py [--limit 8] [--chunk 32] [--large 8192]
 
 Each measurement is a process of its own: the highest memory it ever held, less what it held before
 the step. The plain step's batch is doubled until it passes the limit (GiB); at the largest that
@@ -65,8 +65,8 @@ def measured(batch: int, chunk: int | None) -> tuple[int, int, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit", type=float, default=4, help="GiB for the plain step")
-    parser.add_argument("--chunk", type=int, default=64)
+    parser.add_argument("--limit", type=float, default=8, help="GiB for the plain step")
+    parser.add_argument("--chunk", type=int, default=32)
     parser.add_argument("--large", type=int, default=8192)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -75,7 +75,7 @@ def main() -> None:
         return
     print(this_run())
     print(f"{sum(p.numel() for p in model().parameters()) / 1e6:.1f} M weights")
-    batch, plain = arguments.chunk, 0
+    batch, plain = 64, 0
     while True:
         step, _, _ = measured(2 * batch, None)
         if step > arguments.limit * GIB:

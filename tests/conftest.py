@@ -1,4 +1,5 @@
-"""What holds for every test: nothing is reported to anyone, and the run ends when the tests have.
+"""What holds for every test: it draws the same numbers each time, reports nothing to anyone, and
+the run ends when the tests have.
 
 Libraries count their uses by asking a server, without a time limit. Where such a request neither
 gets through nor is refused, its thread stays for ever.
@@ -10,6 +11,7 @@ import sys
 import threading
 
 import pytest
+import torch
 
 # Read when the libraries are imported, so before any test is.
 os.environ.update(
@@ -18,6 +20,12 @@ os.environ.update(
 
 PATIENCE = 60.0  # seconds for the process to end after its last test
 STATUS = pytest.StashKey[int]()
+
+
+@pytest.fixture(autouse=True)
+def drawn_anew() -> None:
+    """What fails once, fails again: also where a test makes weights without naming a seed."""
+    torch.manual_seed(0)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

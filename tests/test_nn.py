@@ -172,7 +172,7 @@ def test_attention_without_positions_does_not_care_for_order():
 
 
 def test_normed_queries_and_keys_do_not_care_for_length():
-    attention = shaken(Attention(24, 3, bias=False, qk_norm=lambda dim: LayerNorm(dim, 1e-12)))
+    attention = shaken(Attention(24, 3, bias=False, qk_norm=lambda dim: LayerNorm(dim, 1e-20)))
     x = numbers(2, 6, 24)
     assert_same(attention.weights(100 * x), attention.weights(x))
 

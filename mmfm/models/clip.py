@@ -261,7 +261,8 @@ class TwoTowers(nn.Module, ABC):
             bias=self.bias,
         )
 
-    @torch.inference_mode()
+    # Not in inference_mode, whose rows could not be multiplied by the scale outside of it.
+    @torch.no_grad()
     def encode_image(
         self, pictures: Sequence[str | Path | Image.Image] | Tensor, *, batch: int = 64
     ) -> Float[Tensor, "n e"]:
@@ -276,7 +277,7 @@ class TwoTowers(nn.Module, ABC):
 
         return self._rows(project, pictures, batch)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_text(
         self, texts: Sequence[str] | Int64[Tensor, "b n"], *, batch: int = 256
     ) -> Float[Tensor, "n e"]:

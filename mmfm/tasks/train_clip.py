@@ -277,14 +277,15 @@ class Shown:
         # In float64, because a float32 just below 1, times a count, may round up to the count.
         lot = uniform(seed, epoch, index, 1, stream=_CAPTION).squeeze(1).double()
         text = self.pictures.captions[offsets[index] + (lot * count).long()]
+        labels = self.pictures.labels
         ids = self.ids[text].long()
         if self.padding_is_unseen:
             ids = ids[:, : int((ids != self.pad).any(dim=0).nonzero().max()) + 1]
         return {
             "images": augment(images, self.recipe.augment, seed, epoch, index),
             "ids": ids,
-            # Two pictures with the same caption are no wrong answers to each other.
-            "groups": self.groups[text],
+            # Pairs that say the same of their pictures are no wrong answers to each other.
+            "groups": self.groups[text] if labels is None else labels[index],
         }
 
 

@@ -238,9 +238,13 @@ def test_nothing_gives_no_rows():
     assert random_model().encode_text([]).shape == (0, 12)
 
 
-def test_encoding_remembers_nothing_for_a_gradient():
-    assert random_model().encode_image(images()).is_inference()
-    assert random_model().project_image(images()).requires_grad
+def test_encoding_remembers_nothing_for_a_gradient_and_its_rows_can_be_computed_on():
+    model = random_model()
+    rows = model.encode_image(images())
+    assert not rows.requires_grad and model.project_image(images()).requires_grad
+    logits = model.scale.exp() * rows @ model.encode_text(CAPTIONS).T
+    logits.sum().backward()
+    assert model.scale.grad is not None
 
 
 def test_rows_are_one_long_in_half_precision_too():

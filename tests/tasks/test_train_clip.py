@@ -269,6 +269,15 @@ def test_captions_of_one_meaning_are_one_group_in_whatever_language(
     assert batch["groups"].tolist() == [number // 2 % 4 for number in range(len(pictures))]
 
 
+def test_captions_of_one_class_are_one_group_however_it_is_said(drawn: Path, tiny: Path) -> None:
+    pictures, _ = load_captioned(str(drawn), size=16, text=("english", "korean"))
+    labels = torch.arange(len(pictures)) % 3
+    recipe = ClipRecipe.read(str(tiny))
+    shown = Shown(replace(pictures, labels=labels), recipe, build(recipe, pictures))
+    index = torch.tensor([5, 0, 9, 1])
+    assert shown.batch(index, torch.zeros_like(index), 0)["groups"].tolist() == [2, 0, 0, 1]
+
+
 def shown_pairs(drawn: Path, tiny: Path) -> Shown:
     pictures, _ = load_captioned(str(drawn), size=16, text=("english", "korean"))
     recipe = ClipRecipe.read(str(tiny))
