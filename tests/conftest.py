@@ -7,6 +7,7 @@ gets through nor is refused, its thread stays for ever.
 
 import faulthandler
 import os
+import signal
 import sys
 import threading
 
@@ -17,6 +18,11 @@ import torch
 os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1", GRADIO_ANALYTICS_ENABLED="False", DISABLE_TELEMETRY="YES"
 )
+
+# A shell that puts the tests into the background has them ignore Ctrl-C, and they would hand that
+# on to the programs that they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PATIENCE = 60.0  # seconds for the process to end after its last test
 STATUS = pytest.StashKey[int]()
