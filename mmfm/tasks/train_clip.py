@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,15 +100,20 @@ def train_clip(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Start a run in a new folder; yields a report for every step."""
-    settings = {"mmfm": 1, "train": "clip", **pairs.plain(), "recipe": recipe.plain()}
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
     pictures, held_out = _load(pairs, recipe, progress)
+    asked, recipe = recipe.plan.batch, _within(recipe, len(pictures))
+    settings = {"mmfm": 1, "train": "clip", **pairs.plain(), "recipe": recipe.plain()}
     # A recipe that cannot be carried out must not leave a folder behind.
     model = build(recipe, pictures)
     Shown(pictures, recipe, model).batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
     with Team.joined(where), Run.start(out, settings) as run:
-        yield from _train(run, model, pictures, held_out, recipe, where, stop)
+        for report in _train(run, model, pictures, held_out, recipe, where, stop):
+            if report.step.number == 1 and recipe.plan.batch < asked:
+                note = f"batches of {recipe.plan.batch} pairs, not {asked}: there are no more"
+                report.step.notes.insert(0, note)
+            yield report
 
 
 def resume_clip(
@@ -139,6 +145,8 @@ def resume_clip(
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
         recipe = recipe.changed(changes or {})
         pictures, held_out = _load(pairs, recipe, progress)
+        if recipe.plan.batch > len(pictures):
+            raise BadRun(f"{out}: of its pictures only {len(pictures)} are left in {pairs.data}")
         yield from _train(run, build(recipe, pictures), pictures, held_out, recipe, where, stop)
 
 
@@ -152,12 +160,16 @@ def _load(
         pictures, held_out = pictures.split(_HELD_OUT, recipe.plan.seed)
     if len(held_out) == 0:
         raise BadInput(f"{pairs.data}: {len(pictures)} pictures are too few to hold some out")
-    if recipe.plan.batch > len(pictures):
-        raise BadInput(
-            f"{pairs.data}: a batch of {recipe.plan.batch} is more than the {len(pictures)} "
-            "pictures to train on; a recipe with a smaller one is needed"
-        )
     return pictures, held_out
+
+
+def _within(recipe: ClipRecipe, pictures: int) -> ClipRecipe:
+    """The recipe with a batch in which no picture has to come twice."""
+    team = int(os.environ.get("WORLD_SIZE", "1"))  # each process takes as many
+    most = pictures // team * team
+    if most < 2:
+        raise BadInput(f"too few to train on ({pictures}): pictures are compared with one another")
+    return recipe.changed({"batch": most}) if recipe.plan.batch > most else recipe
 
 
 def build(recipe: ClipRecipe, pictures: CaptionedPictures) -> CLIP:

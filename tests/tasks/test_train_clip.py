@@ -165,6 +165,24 @@ def test_with_a_chunk_the_same_is_learned(tmp_path: Path, drawn: Path, tiny: Pat
     assert [r.step.loss for r in parts] == pytest.approx([r.step.loss for r in whole], abs=1e-4)
 
 
+def test_fewer_pairs_than_a_batch_are_all_of_the_batch(
+    tmp_path: Path, drawn: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = ClipRecipe.read(str(tiny)).changed({"batch": 500, "steps": 2})
+    reports = list(train_clip(both(drawn), tmp_path / "run", recipe, device="cpu"))
+    count = 48 - reports[-1].pictures  # less those that are held out
+    assert f"batches of {count} pairs, not 500: there are no more" in reports[0].step.notes
+    assert not any("no more" in note for note in reports[1].step.notes)
+    plan = json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["plan"]
+    assert plan["batch"] == count
+    # A resumed run keeps to that, and says so if there are fewer by then.
+    resumed = list(resume_clip(tmp_path / "run", changes={"steps": 3}, device="cpu"))
+    assert [report.step.number for report in resumed] == [3]
+    monkeypatch.setattr(CaptionedPictures, "__len__", lambda _: count - 1)
+    with pytest.raises(BadRun, match=f"only {count - 1} are left"):
+        next(resume_clip(tmp_path / "run", changes={"steps": 4}, device="cpu"))
+
+
 def test_a_run_can_begin_with_a_trained_model_and_keeps_its_tokenizer(
     tmp_path: Path, drawn: Path, tiny: Path
 ) -> None:
@@ -449,7 +467,7 @@ def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, drawn: Path, ex
         (("--data", "nowhere", "--out", "OUT"), "nowhere", 1),
         (("--data", "CSV", "--out", "OUT", "--text", "frensh"), "english, korean", 2),
         (("--data", "CSV", "--out", "OUT", "--recipe", "cake"), "clip-shapes", 2),
-        (("--data", "CSV", "--out", "OUT", "--text", "english"), "a batch of 256", 2),
+        (("--data", "TWO", "--out", "OUT"), "too few to train on", 2),
         (("--data", "CSV", "--out", "CSV"), "is a file", 2),
         (("--out", "OUT", "--resume"), "no run to go on with", 1),
         (("--out", "OUT", "--resume", "--seed", "0"), "leave out --seed", 2),
@@ -461,7 +479,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
 ) -> None:  # fmt: skip
     from mmfm.cli import main
 
-    places = {"OUT": str(tmp_path / "run"), "CSV": str(drawn)}
+    two = tmp_path / "two.csv"
+    two.write_text(f"path,caption\n{drawn.parent / '0.png'},one\n{drawn.parent / '1.png'},two\n")
+    places = {"OUT": str(tmp_path / "run"), "CSV": str(drawn), "TWO": str(two)}
     assert main(["train", "clip", *(places.get(word, word) for word in arguments)]) == status
     complained = capsys.readouterr().err
     assert says in complained
