@@ -51,7 +51,8 @@ def address(folder: Path) -> Generator[str]:
         server = uvicorn.Server(
             uvicorn.Config(pages, log_level="critical", timeout_graceful_shutdown=1)
         )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        # A daemon, with all that it starts: a request that never ends shall not keep the tests.
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 60
         while not server.started and time.monotonic() < deadline:
