@@ -7,25 +7,20 @@ import csv
 import io
 import json
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmfm.data.templates import language_of
+from mmfm.data.texts import read_text, tidy
 from mmfm.errors import BadData, NotHere
 
 TABLES = (".csv", ".tsv", ".txt")  # how the files end
 
 
-def tidy(text: str) -> str:
-    """One line, and one spelling of letters that can be written in two ways (macOS splits 가)."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a CSV or TSV file: (its header, (line number, cells) of every row)."""
-    text = _read_text(path)
+    text = read_text(path)
     first = text.split("\n", 1)[0]
     # Spreadsheets of half of Europe part cells by semicolons.
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
@@ -49,20 +44,6 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, rows[1:]
 
 
-def _read_text(path: Path) -> str:
-    """Read a text file in the encoding that it turns out to have."""
-    data = path.read_bytes()
-    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp949"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:  # which UTF-16 has after every letter, where its mark is missing
-            return text
-    raise BadData(f"{path}: neither UTF-8 nor UTF-16 nor CP949; save it as UTF-8")
-
-
 def read_names(path: Path) -> dict[str, dict[str, list[str]]]:
     """Read what classes are called: class -> language -> names, the usual one first.
 
@@ -83,7 +64,7 @@ def read_names(path: Path) -> dict[str, dict[str, list[str]]]:
             for _, row in rows
         }
     else:
-        text = _read_text(path)
+        text = read_text(path)
         try:
             content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
         except ValueError as error:
