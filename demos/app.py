@@ -71,7 +71,9 @@ def serve(
     Whatever is wrong with the wishes is said before anything is served.
     """
     if model is not None:
-        hub.find(model)  # before anything heavy is imported: a wrong name is said at once
+        hub.find(
+            model, hub.FOR_CLIP
+        )  # before anything heavy is imported: a wrong name is said at once
     login = _login(auth, host)
     hosts = _hosts(host, allowed_hosts)
     if lang is not None and lang not in LANGUAGES:
@@ -127,7 +129,7 @@ def build(
             primary_hue="indigo",
             neutral_hue="slate",
         ),
-        css_paths=STATIC / "page.css",
+        css_paths=sorted(STATIC.glob("*.css")),
     )
     app.add_middleware(Headers)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

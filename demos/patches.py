@@ -1,45 +1,47 @@
 """The Patch Lens: a picture as patches, who looks at whom, and what is said when patches go."""
 
 import base64
-import contextlib
-import io
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
-import psutil
 import torch
-from gradio_client.utils import is_http_url_like
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
-from mmfm import hub
-from mmfm.data.pictures import open_picture
 from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.checkpoints import load_vit
-from mmfm.models.tables import transformers
 from mmfm.models.vit import ViT, ViTConfig
-from mmfm.runs import Run
-from mmfm.tasks.doctor import checkpoints, in_words
 from mmfm.tasks.look import Lens, Look, patch_costs
 
 from . import words
-from .page import DEVICE, LANGUAGES, STATIC, Context
+from .page import DEVICE, LANGUAGES, Context
+from .parts import (
+    RANDOM,
+    complain,
+    data_address,
+    examples,
+    html,
+    is_vit,
+    models_here,
+    read_picture,
+    refuse_addresses,
+    script,
+    thumbnail,
+    told,
+    top_html,
+    whole_number,
+)
 
-MAX_PIXELS = 50_000_000
-LONGEST_SIDE = 2048  # what a visit remembers of a picture; no model here sees more
 # Bytes of one layer's attention that are sent at once, so that pointing at a patch needs no
 # answer from the server; beyond, it is sent patch by patch.
 SENT_AT_ONCE = 600_000
 SHOWN_LABELS = 6
-RANDOM = "random"  # a model's name here when no checkpoint is
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class PatchLens:
         visit = visit or self.first_visit()
         name = str(getattr(event, "name", ""))
         if name not in examples():
-            return complain(NotHere(f"no example {name!r}"), visit)
+            return complain(NotHere(f"no example {name!r}"), words.PATCHES[visit.lang])
         return self.change(visit, picture=examples()[name], name=name)
 
     def bring(self, visit: Visit | None, file: str) -> Any:
@@ -159,14 +161,14 @@ class PatchLens:
         try:
             picture = read_picture(file)
         except MmfmError as error:
-            return complain(error, visit)
+            return complain(error, words.PATCHES[visit.lang])
         return self.change(visit, picture=picture, name="yours")
 
     def switch(self, visit: Visit | None, model: str) -> Any:
         """Show the same picture to another model."""
         visit = visit or self.first_visit()
         if model not in self.names:
-            return complain(NotHere(f"no model {model!r} on this page"), visit)
+            return complain(NotHere(f"no model {model!r} on this page"), words.PATCHES[visit.lang])
         return self.change(visit, model=model)
 
     def again(self, visit: Visit | None) -> Any:
@@ -182,7 +184,7 @@ class PatchLens:
             keep = as_keep(getattr(event, "keep", None), look)
             answer = answer_data(look, keep, words.PATCHES[visit.lang])
         except MmfmError as error:
-            complain(error, visit)
+            complain(error, words.PATCHES[visit.lang])
             answer = {"failed": True}
         return gr.HTML(answer={**answer, "turn": turn})
 
@@ -196,7 +198,7 @@ class PatchLens:
         try:
             return self.show(replace(visit, **changes))
         except MmfmError as error:
-            return complain(error, visit)
+            return complain(error, words.PATCHES[visit.lang])
 
     def show(self, visit: Visit, query: Mapping[str, Any] | None = None) -> list[Any]:
         """All that hangs on the picture and the model, for `shown` in `build`."""
@@ -205,7 +207,7 @@ class PatchLens:
         say = words.PATCHES[visit.lang]
         return [
             visit,
-            top_html(lens.model, visit, say),
+            top_html(lens.model, visit.model, visit.lang, say),
             picker_html(visit, say),
             visit.model,
             stage_data(look, visit, say, query or {}),
@@ -269,21 +271,8 @@ class PatchLens:
 
 
 def models(wanted: str | None) -> list[str]:
-    """The models to choose from: the one asked for, the bundled, the cached; else random."""
-    here = [found.name for found in checkpoints() if not found.fault and is_vit(found.folder)]
-    names = list(dict.fromkeys([wanted, *here] if wanted else here))
-    return names or [RANDOM]
-
-
-def is_vit(folder: Path) -> bool:
-    """Whether a checkpoint's settings name a vision transformer."""
-    settings = hub.in_folder(folder, folder.name).settings() or {}
-    architecture = str(settings.get("architecture", ""))
-    return (
-        settings.get("model") == "vit"
-        or settings.get("model_type") in transformers.TABLES
-        or architecture.startswith(("vit_", "deit_"))
-    )
+    """The vision transformers to choose from; where there is none, one of random weights."""
+    return models_here(wanted, is_vit) or [RANDOM]
 
 
 def open_lens(name: str, device: str) -> Lens:
@@ -303,84 +292,7 @@ def random_vit(device: str) -> ViT:
     return model.to(device).eval()
 
 
-@cache
-def examples() -> dict[str, Image.Image]:
-    """Pictures that need no network: photographs of scikit-image, and some drawn here."""
-    photographs = {
-        "cat": "chelsea.png",
-        "astronaut": "astronaut.png",
-        "rocket": "rocket.jpg",
-        "coffee": "coffee.png",
-    }
-    found: dict[str, Image.Image] = {}
-    for name, file in photographs.items():
-        path = Path(str(files("skimage") / "data" / file))
-        if path.is_file():  # a later scikit-image may leave some of them out
-            found[name] = open_picture(path)
-    return {**found, "shapes": draw_shapes(), "stripes": draw_stripes()}
-
-
-def draw_shapes() -> Image.Image:
-    """A red disc, a yellow square and a green triangle under a blue sky."""
-    picture = Image.new("RGB", (384, 384), "#8ec5f0")
-    draw = ImageDraw.Draw(picture)
-    draw.rectangle((0, 288, 384, 384), fill="#c9b48f")
-    draw.ellipse((36, 36, 156, 156), fill="#d7263d")
-    draw.rectangle((216, 168, 336, 288), fill="#f2c14e")
-    draw.polygon([(108, 180), (48, 300), (168, 300)], fill="#2e7d4f")
-    return picture
-
-
-def draw_stripes() -> Image.Image:
-    """Stripes, upright on the left and lying on the right: parts that are alike."""
-    picture = Image.new("RGB", (384, 384), "#f7f3e9")
-    draw = ImageDraw.Draw(picture)
-    for start in range(0, 384, 48):
-        if start < 192:
-            draw.rectangle((start, 0, start + 23, 383), fill="#22577a")
-        draw.rectangle((192, start, 383, start + 23), fill="#c8553d")
-    return picture
-
-
 # --- what visitors send, and what they are told -------------------------------------------------
-
-
-def complain(error: MmfmError, visit: Visit) -> Any:
-    """Say what went wrong and leave the page as it is."""
-    say = words.PATCHES[visit.lang]
-    # Gradio shows a message as HTML.
-    gr.Warning(escape(f"{say['failed']}: {words.explain(error, say)}"))
-    return gr.skip()
-
-
-@contextlib.contextmanager
-def told() -> Generator[None]:
-    """Tell a script what went wrong."""
-    try:
-        yield
-    except MmfmError as error:
-        # Not escaped: no page shows it, only a script reads it.
-        line = words.explain(error, words.PATCHES["en"])
-        raise gr.Error(line, print_exception=False) from error
-
-
-def refuse_addresses(component: gr.UploadButton | gr.File) -> None:
-    """Take files that were uploaded only: Gradio would fetch what an address names."""
-    take = component.async_move_resource_to_block_cache
-
-    async def take_file(url_or_file_path: str | Path | None) -> str | None:
-        if is_http_url_like(str(url_or_file_path)):
-            raise gr.Error("Send a file, not an address.", print_exception=False)
-        return await take(url_or_file_path)
-
-    component.async_move_resource_to_block_cache = take_file
-
-
-def read_picture(path: str) -> Image.Image:
-    """Open a picture and keep no more of it than any model sees."""
-    picture = open_picture(path, max_pixels=MAX_PIXELS)
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    return picture
 
 
 def as_keep(marks: object, look: Look) -> list[bool]:
@@ -424,13 +336,6 @@ def fits_at_once(look: Look) -> bool:
     """Whether a layer's attention of all askers is small enough to be sent together."""
     askers = len(look.askers) + look.patches
     return look.model.config.heads * askers * look.patches <= SENT_AT_ONCE
-
-
-def whole_number(text: object, low: int, high: int, otherwise: int) -> int:
-    """A number from a link, brought between its limits; nonsense counts as nothing."""
-    if not isinstance(text, str) or not re.fullmatch(r"\d{1,6}", text):
-        return otherwise
-    return min(max(int(text), low), high)
 
 
 def asker_words(name: str, say: Mapping[str, str]) -> dict[str, Any]:
@@ -538,65 +443,7 @@ def size_rows(config: ViTConfig, height: int, width: int) -> list[dict[str, Any]
     ]
 
 
-def data_address(picture: Image.Image) -> str:
-    """A picture inside its own address, so that no file has to be served."""
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
 # --- what is written on the page ----------------------------------------------------------------
-
-
-def top_html(model: ViT, visit: Visit, say: Mapping[str, str]) -> str:
-    """The heading, and plainly which weights run where."""
-    parameter = next(model.parameters())
-    weights = sum(p.nbytes for p in model.parameters())
-    device = str(parameter.device)
-    used = (
-        torch.cuda.memory_allocated(parameter.device)
-        if parameter.is_cuda
-        else psutil.Process().memory_info().rss
-    )
-    memory = say["memory_value"].format(weights=in_words(weights), process=in_words(used))
-    facts = [
-        (say["weights"], weights_words(model, visit.model, say)),
-        (say["device"], device),
-        (say["numbers"], str(parameter.dtype).removeprefix("torch.")),
-        (say["memory"], memory),
-    ]
-    other = "en" if visit.lang == "ko" else "ko"
-    listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
-    warning = ' class="untrained"' if visit.model == RANDOM else ""
-    return (
-        f'<header lang="{visit.lang}"><div><h1>{escape(say["title"])}</h1>'
-        f"<p>{escape(say['tagline'])}</p></div>"
-        f'<a id="language" href="?lang={other}" lang="{other}">{say["other_language"]}</a></header>'
-        f'<dl id="status"{warning}>{listed}</dl>'
-    )
-
-
-def weights_words(model: ViT, name: str, say: Mapping[str, str]) -> str:
-    """Whose weights these are, and what they were trained on as far as the card tells."""
-    if name == RANDOM:
-        return f"{say['random']} · {say['random_note']}"
-    data = trained_on(name)
-    learned = say["trained_on"].format(data=data) if data else say["no_card"]
-    return f"{name} · {say[model.origin]} · {learned}"
-
-
-@cache
-def trained_on(name: str) -> str | None:
-    """The data of one's own run, or what a checkpoint's card names in its head, as the hub's do."""
-    from huggingface_hub.repocard import metadata_load
-
-    folder = hub.find(name).folder
-    if (folder / "run.json").is_file():
-        # Its last two parts: where the rest lies is nobody's business but the owner's.
-        return "/".join(Path(str(Run.read_settings(folder).get("data"))).parts[-2:])
-    card = folder / "README.md"
-    datasets = (metadata_load(card) or {}).get("datasets") if card.is_file() else None
-    return ", ".join(datasets) if isinstance(datasets, list) else datasets
 
 
 def picker_html(visit: Visit, say: Mapping[str, str]) -> str:
@@ -617,13 +464,6 @@ def picker_html(visit: Visit, say: Mapping[str, str]) -> str:
     )
 
 
-def thumbnail(picture: Image.Image) -> str:
-    """A small square of a picture's middle."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return data_address(picture.crop((left, top, left + side, top + side)).resize((80, 80)))
-
-
 def lessons_html(say: Mapping[str, str]) -> str:
     """The short explanations under the lens."""
     parts = "".join(
@@ -632,13 +472,3 @@ def lessons_html(say: Mapping[str, str]) -> str:
         for part in ("patch", "token", "attention", "rollout", "caution")
     )
     return f'<h2>{escape(say["lessons"])}</h2><div class="lessons">{parts}</div>'
-
-
-def html(name: str, **settings: Any) -> gr.HTML:
-    """An HTML component without Gradio's own styles, empty until a visitor arrives."""
-    return gr.HTML(None, elem_id=name, apply_default_css=False, **settings)
-
-
-def script(file: str) -> str:
-    """The browser's part of a component."""
-    return (STATIC / file).read_text(encoding="utf-8")

@@ -2,11 +2,9 @@
 
 from mmfm.errors import BadInput, MmfmError, UnreadablePicture
 
-PATCHES: dict[str, dict[str, str]] = {
+# On every page.
+COMMON: dict[str, dict[str, str]] = {
     "en": {
-        "title": "Patch Lens",
-        "tagline": "See a picture the way a vision transformer does: as patches that look at "
-        "one another.",
         "other_language": "한국어",
         "weights": "Weights",
         "bundled": "come with mmfm",
@@ -20,17 +18,62 @@ PATCHES: dict[str, dict[str, str]] = {
         "numbers": "Numbers",
         "memory": "Memory",
         "memory_value": "{weights} of weights, {process} in use",
-        "pictures": "Choose a picture",
-        "yours": "Your picture",
+        "model": "Model",
         "upload": "Open a picture",
         "drop": "You can also drop or paste one anywhere on this page.",
-        "model": "Model",
+        "yours": "Your picture",
         "astronaut": "Astronaut",
         "cat": "Cat",
         "coffee": "Coffee",
         "rocket": "Rocket",
         "shapes": "Shapes",
         "stripes": "Stripes",
+        "failed": "That did not work",
+        "unreadable": "This is no picture that can be read: {reason}.",
+        "bad_value": "A value of this request is not possible: {reason}.",
+        "other_error": "{reason}",
+        "no_script": "This page needs JavaScript.",
+    },
+    "ko": {
+        "other_language": "English",
+        "weights": "가중치",
+        "bundled": "mmfm에 들어 있어요",
+        "local": "내 폴더에서 불러왔어요",
+        "hub": "공개 체크포인트",
+        "random": "무작위 가중치",
+        "random_note": "아직 아무것도 배우지 않았어요. 화면은 움직이지만 답에는 의미가 없어요",
+        "no_card": "무엇으로 학습했는지 적혀 있지 않아요",
+        "trained_on": "{data}로 학습했어요",
+        "device": "장치",
+        "numbers": "수 형식",
+        "memory": "메모리",
+        "memory_value": "가중치 {weights}, 사용 중 {process}",
+        "model": "모델",
+        "upload": "그림 열기",
+        "drop": "이 페이지 아무 곳에나 그림을 끌어다 놓거나 붙여 넣어도 돼요.",
+        "yours": "내 그림",
+        "astronaut": "우주비행사",
+        "cat": "고양이",
+        "coffee": "커피",
+        "rocket": "로켓",
+        "shapes": "도형",
+        "stripes": "줄무늬",
+        "failed": "잘되지 않았어요",
+        "unreadable": "그림으로 읽을 수 없는 파일이에요. 5천만 픽셀 이하의 JPEG, PNG, WebP "
+        "파일을 골라 주세요.",
+        "bad_value": "요청에 쓸 수 없는 값이 있어요: {reason}",
+        "other_error": "오류가 났어요: {reason}",
+        "no_script": "이 페이지에는 자바스크립트가 필요해요.",
+    },
+}
+
+PATCHES: dict[str, dict[str, str]] = {
+    "en": {
+        **COMMON["en"],
+        "title": "Patch Lens",
+        "tagline": "See a picture the way a vision transformer does: as patches that look at "
+        "one another.",
+        "pictures": "Choose a picture",
         "cut": "What the model sees: {width} × {height} pixels, cut into {count} patches",
         "grid_label": "Patches of the picture",
         "patch": "Patch in row {row}, column {column}",
@@ -109,40 +152,13 @@ PATCHES: dict[str, dict[str, str]] = {
         "Much is carried by what is taken, not by how much, and by the layers between. Test "
         "it: mask what was looked at most, then the same number at random, and compare the "
         "answers.",
-        "failed": "That did not work",
-        "unreadable": "This is no picture that can be read: {reason}.",
-        "bad_value": "A value of this request is not possible: {reason}.",
-        "other_error": "{reason}",
-        "no_script": "This page needs JavaScript.",
     },
     "ko": {
+        **COMMON["ko"],
         "title": "패치 렌즈",
         "tagline": "비전 트랜스포머의 눈으로 그림을 보세요. 그림은 패치로 나뉘고, 패치들은 "
         "서로를 바라봐요.",
-        "other_language": "English",
-        "weights": "가중치",
-        "bundled": "mmfm에 들어 있어요",
-        "local": "내 폴더에서 불러왔어요",
-        "hub": "공개 체크포인트",
-        "random": "무작위 가중치",
-        "random_note": "아직 아무것도 배우지 않았어요. 화면은 움직이지만 답에는 의미가 없어요",
-        "no_card": "무엇으로 학습했는지 적혀 있지 않아요",
-        "trained_on": "{data}로 학습했어요",
-        "device": "장치",
-        "numbers": "수 형식",
-        "memory": "메모리",
-        "memory_value": "가중치 {weights}, 사용 중 {process}",
         "pictures": "그림을 골라 보세요",
-        "yours": "내 그림",
-        "upload": "그림 열기",
-        "drop": "이 페이지 아무 곳에나 그림을 끌어다 놓거나 붙여 넣어도 돼요.",
-        "model": "모델",
-        "astronaut": "우주비행사",
-        "cat": "고양이",
-        "coffee": "커피",
-        "rocket": "로켓",
-        "shapes": "도형",
-        "stripes": "줄무늬",
         "cut": "모델이 보는 그림: {width} × {height}픽셀, 패치 {count}개",
         "grid_label": "그림의 패치들",
         "patch": "{row}행 {column}열 패치",
@@ -220,12 +236,6 @@ PATCHES: dict[str, dict[str, str]] = {
         "알려 주지 않아요. 얼마나 가져왔는지보다 무엇을 가져왔는지, 그리고 그 사이의 층들이 더 "
         "중요할 때가 많아요. 직접 확인해 보세요. 가장 많이 본 패치를 가린 답과 같은 수를 "
         "무작위로 가린 답을 비교하면 돼요.",
-        "failed": "잘되지 않았어요",
-        "unreadable": "그림으로 읽을 수 없는 파일이에요. 5천만 픽셀 이하의 JPEG, PNG, WebP "
-        "파일을 골라 주세요.",
-        "bad_value": "요청에 쓸 수 없는 값이 있어요: {reason}",
-        "other_error": "오류가 났어요: {reason}",
-        "no_script": "이 페이지에는 자바스크립트가 필요해요.",
     },
 }
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from gradio_client import Client, handle_file
-from mmfm.demos import app, patches, words
+from mmfm.demos import app, parts, patches, words
 from mmfm.demos.page import Context, Slot
 from PIL import Image
 
@@ -63,7 +63,7 @@ def test_the_link_goes_before_the_option_and_that_before_the_browser(
 
 
 def test_the_browser_gets_the_attention_that_the_model_has(noise: ViT) -> None:
-    look = Lens(noise).look(patches.draw_shapes())
+    look = Lens(noise).look(parts.draw_shapes())
     sent = patches.rows_data(look, 1, None)
     attention = look.attention(1)
     heads, askers, n = attention.shape
@@ -81,7 +81,7 @@ def test_pointing_only_looks_up_what_is_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = patches.PatchLens(Context("cpu", str(folder)))
-    look = page.lens(str(folder)).look(patches.draw_shapes())
+    look = page.lens(str(folder)).look(parts.draw_shapes())
     asked = {"key": look.key, "model": str(folder), "layer": 1, "asker": None}
     assert page.read(asked) == patches.rows_data(look, 1, None)
     assert page.read({**asked, "asker": 65}) == patches.rows_data(look, 1, 65)
@@ -103,14 +103,14 @@ def test_pointing_only_looks_up_what_is_there(
 
 
 def test_examples_are_here_without_a_network() -> None:
-    found = patches.examples()
+    found = parts.examples()
     assert {"cat", "astronaut", "shapes", "stripes"} <= found.keys()
     assert all(name in words.PATCHES["ko"] for name in found)
 
 
 def test_a_link_with_nonsense_in_it_is_brought_between_its_limits() -> None:
     for text, expected in (("3", 3), ("0", 1), ("99", 6), ("-1", 6), ("x", 6), (None, 6)):
-        assert patches.whole_number(text, 1, 6, 6) == expected
+        assert parts.whole_number(text, 1, 6, 6) == expected
 
 
 def test_a_one_pixel_grey_or_transparent_picture_is_a_picture(noise: ViT, tmp_path: Path) -> None:
@@ -120,17 +120,17 @@ def test_a_one_pixel_grey_or_transparent_picture_is_a_picture(noise: ViT, tmp_pa
     ):
         path = tmp_path / f"{number}.png"
         picture.save(path)
-        assert lens.look(patches.read_picture(str(path))).patches == 64
+        assert lens.look(parts.read_picture(str(path))).patches == 64
 
 
 def test_too_many_pixels_are_refused_in_both_languages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patches, "MAX_PIXELS", 99)
+    monkeypatch.setattr(parts, "MAX_PIXELS", 99)
     path = tmp_path / "large.png"
     Image.new("RGB", (10, 10)).save(path)
     with pytest.raises(BadInput) as caught:
-        patches.read_picture(str(path))
+        parts.read_picture(str(path))
     english, korean = (words.explain(caught.value, words.PATCHES[lang]) for lang in ("en", "ko"))
     assert "10 x 10 pixels are over the limit of 99" in english
     assert str(tmp_path) not in english + korean
@@ -140,20 +140,20 @@ def test_too_many_pixels_are_refused_in_both_languages(
 def test_the_page_says_whose_weights_it_runs(folder: Path) -> None:
     say = words.PATCHES["en"]
     model = load_vit(str(folder))
-    said = patches.weights_words(model, str(folder), say)
+    said = parts.weights_words(model, str(folder), say)
     assert said == f"{folder} · yours, from a folder · trained on noise-10"
-    random = patches.weights_words(patches.random_vit("cpu"), patches.RANDOM, say)
+    random = parts.weights_words(patches.random_vit("cpu"), parts.RANDOM, say)
     assert "nothing has been learned" in random
 
 
 def test_a_card_that_names_no_data_is_no_fault(folder: Path, noise: ViT, tmp_path: Path) -> None:
-    assert patches.trained_on(str(folder)) == "noise-10"
+    assert parts.trained_on(str(folder)) == "noise-10"
     for number, card in enumerate(("# A title", "---\nlicense: mit\n---\n", None)):
         other = tmp_path / str(number)
         save_vit(noise, other)
         if card is not None:
             (other / "README.md").write_text(card)
-        assert patches.trained_on(str(other)) is None
+        assert parts.trained_on(str(other)) is None
 
 
 def test_a_run_of_ones_own_says_what_it_was_trained_on(noise: ViT, tmp_path: Path) -> None:
@@ -162,16 +162,16 @@ def test_a_run_of_ones_own_says_what_it_was_trained_on(noise: ViT, tmp_path: Pat
         save_vit(noise, run)
         (run / "run.json").write_text(json.dumps({"mmfm": 1, "train": "vit", "data": data}))
         model = load_vit(str(run))
-        line = patches.weights_words(model, str(run), words.PATCHES["en"])
+        line = parts.weights_words(model, str(run), words.PATCHES["en"])
         assert line == f"{run} · yours, from a folder · trained on {said}"
 
 
 def test_without_a_checkpoint_random_weights_still_move_their_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patches, "checkpoints", list)
-    assert patches.models(None) == [patches.RANDOM]
-    look = patches.open_lens(patches.RANDOM, "cpu").look(patches.draw_shapes())
+    monkeypatch.setattr(parts, "checkpoints", list)
+    assert patches.models(None) == [parts.RANDOM]
+    look = patches.open_lens(parts.RANDOM, "cpu").look(parts.draw_shapes())
     half = patches.answer_data(look, [True] * 32 + [False] * 32, words.PATCHES["en"])
     assert any(abs(bar["whole"] - bar["now"]) > 1e-3 for bar in half["bars"])
 
@@ -179,8 +179,8 @@ def test_without_a_checkpoint_random_weights_still_move_their_answer(
 def test_labels_and_names_are_escaped(noise: ViT, tmp_path: Path) -> None:
     folder = tmp_path / "<img src=x>"
     save_vit(noise, folder)
-    visit = patches.Visit("en", str(folder), patches.draw_shapes(), "shapes")
-    html = patches.top_html(load_vit(str(folder)), visit, words.PATCHES["en"])
+    visit = patches.Visit("en", str(folder), parts.draw_shapes(), "shapes")
+    html = parts.top_html(load_vit(str(folder)), visit.model, visit.lang, words.PATCHES["en"])
     assert "<img src=x>" not in html
     assert "&lt;img src=x&gt;" in html
 
@@ -208,7 +208,7 @@ def test_only_one_model_is_held() -> None:
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "shapes.png"
-    patches.draw_shapes().save(path)
+    parts.draw_shapes().save(path)
     return path
 
 
@@ -267,7 +267,7 @@ def test_a_script_is_told_what_was_wrong(client: Client, picture: Path, tmp_path
 
 
 def test_a_script_reads_the_message_as_it_was_meant() -> None:
-    with pytest.raises(gr.Error) as caught, patches.told():
+    with pytest.raises(gr.Error) as caught, parts.told():
         raise BadInput("'a' < b & c")
     assert caught.value.message.endswith("'a' < b & c.")
 
