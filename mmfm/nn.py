@@ -95,6 +95,23 @@ class Attention(nn.Module):
         x = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)  # b h n k
         return self.out(rearrange(x, "b h n k -> b n (h k)"))
 
+    def look(
+        self,
+        x: Float[Tensor, "b n d"],
+        context: Float[Tensor, "b m c"] | None = None,
+        *,
+        rotate: Rotate | None = None,
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b h n m"]]:
+        """What `forward` does, slower, with the weights beside it that the outcome is made of.
+
+        A gradient of the outcome reaches them, also where no weight of the model learns.
+        """
+        weights = self.weights(x, context, rotate=rotate)  # b h n m
+        if torch.is_grad_enabled() and not weights.requires_grad:
+            weights.requires_grad_()
+        v = self._split_heads(self.v(x if context is None else context))  # b h m k
+        return self.out(rearrange(weights @ v, "b h n k -> b n (h k)")), weights
+
     def weights(
         self,
         x: Float[Tensor, "b n d"],
@@ -200,6 +217,14 @@ class Block(nn.Module):
     ) -> Float[Tensor, "b n d"]:
         x = x + self.scale1(self.attention(self.norm1(x), rotate=rotate))
         return x + self.scale2(self.mlp(self.norm2(x)))
+
+    def look(
+        self, x: Float[Tensor, "b n d"], *, rotate: Rotate | None = None
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b h n n"]]:
+        """What `forward` does, with the attention weights beside it (see `Attention.look`)."""
+        found, weights = self.attention.look(self.norm1(x), rotate=rotate)
+        x = x + self.scale1(found)
+        return x + self.scale2(self.mlp(self.norm2(x))), weights
 
     def attention_weights(
         self, x: Float[Tensor, "b n d"], *, rotate: Rotate | None = None

@@ -114,6 +114,28 @@ def test_attention_weights_rows_sum_to_one_and_reproduce_the_output(kind: str, r
     assert_same(attention(x, context, rotate=rotate), by_hand)
 
 
+@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_looking_computes_the_same_and_a_gradient_reaches_its_weights(kind: str, rotation: str):
+    attention = shaken(Attention(24, 3, **KINDS[kind]))  # type: ignore[arg-type]
+    attention.requires_grad_(False)
+    rotate = ROTATIONS[rotation]()
+    x = numbers(2, 6, 24)
+    context = numbers(2, 6, 10, seed=3) if kind == "cross" else None
+    output, weights = attention.look(x, context, rotate=rotate)
+    assert_same(output, attention(x, context, rotate=rotate))
+    assert_same(weights, attention.weights(x, context, rotate=rotate))
+
+    # What a weight more of token m does to the outcome: the value of m, through the last layer.
+    toward = numbers(24, seed=4)
+    [gradient] = torch.autograd.grad((output @ toward).sum(), weights)
+    values = rearrange(attention.v(x if context is None else context), "b m (h k) -> b h m k", h=3)
+    pull = rearrange(toward @ attention.out.weight, "(h k) -> h k 1", h=3)
+    assert_same(gradient, rearrange(values @ pull, "b h m 1 -> b h 1 m").expand(2, 3, 6, 6))
+    with torch.no_grad():
+        assert not attention.look(x, context, rotate=rotate)[1].requires_grad
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_equals_torchs(causal: bool):
     ours = shaken(Attention(24, 3, causal=causal))
@@ -261,7 +283,16 @@ def test_a_blocks_attention_weights_are_those_it_uses():
     x, rotate = numbers(2, 6, 24), rotary_1d(6, 8)
     expected = block.attention.weights(block.norm1(x), rotate=rotate)
     assert torch.equal(block.attention_weights(x, rotate=rotate), expected)
+    output, weights = block.look(x, rotate=rotate)
+    assert_same(output, block(x, rotate=rotate))
+    assert torch.equal(weights, expected)
     assert_same(block(x, rotate=rotate)[:, :3], block(x[:, :3], rotate=rotary_1d(3, 8)))
+
+
+def test_a_block_with_scales_looks_as_it_computes():
+    block = shaken(Block(24, 3, 40, layer_scale=0.1, activation="swiglu", norm=RMSNorm))
+    x = numbers(2, 6, 24)
+    assert_same(block.look(x)[0], block(x))
 
 
 def test_layer_scale_starts_at_its_value_and_scales_each_channel():

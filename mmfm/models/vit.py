@@ -180,7 +180,9 @@ class ViTOutput:
     layers: list[Float[Tensor, "b t d"]] = field(default_factory=list[Tensor])
     """On request: the tokens before the first block, then after each block."""
     attention: dict[int, Float[Tensor, "b h t t"]] = field(default_factory=dict[int, Tensor])
-    """On request: who looked at whom, by block."""
+    """On request: who looked at whom, by block. A gradient of all that was made reaches it."""
+    probe: Float[Tensor, "b h 1 n"] | None = None
+    """With the attention, of a model that pools by it: which patches the learned question took."""
 
     @property
     def patches(self) -> Float[Tensor, "b n d"]:
@@ -269,7 +271,8 @@ class ViT(nn.Module):
 
         `keep` drops the other patches before the first block: the model never learns that they
         were there. One choice serves all pictures, or each has its own of the same number.
-        `layers` and `attention` (of all blocks, or of those named) are handed out too.
+        `layers` and `attention` (of all blocks, or of those named) are handed out too. What is
+        handed out as attention is what the blocks compute with, so that gradients reach it.
         """
         c = self.config
         wanted = range(c.depth) if attention is True else (attention or ())
@@ -286,15 +289,18 @@ class ViT(nn.Module):
         for number, block in enumerate(self.blocks):
             if number in wanted:
                 assert isinstance(block, Block)
-                weights[number] = block.attention_weights(x)  # b h t t
-            x = block(x)  # b t d
+                x, weights[number] = block.look(x)  # b t d, b h t t
+            else:
+                x = block(x)  # b t d
             if layers:
                 tokens.append(x)
 
         x = self.norm_after(x)  # b t d
-        pooled = self.norm_pooled(self._pool(x))  # b d
-        if self.pooler is not None:
-            pooled = self.pooler(pooled).tanh()  # b d
+        if self.attention_pool is not None and attention:
+            pooled, probe = self.attention_pool.look(x[:, c.prefix :])  # b d, b h 1 n
+        else:
+            pooled, probe = self._gathered(x), None  # b d
+        pooled = self._finished(pooled)  # b d
         return ViTOutput(
             tokens=x,
             pooled=pooled,
@@ -303,6 +309,7 @@ class ViT(nn.Module):
             grid=grid,
             layers=tokens if layers else [],
             attention=weights,
+            probe=probe,
         )
 
     def _with_prefix_and_positions(
@@ -334,7 +341,11 @@ class ViT(nn.Module):
         ahead = keep.new_ones(len(x), self.config.prefix)
         return rearrange(x[torch.cat([ahead, keep], dim=1)], "(b s) d -> b s d", b=len(x))
 
-    def _pool(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b d"]:
+    def pool(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b d"]:
+        """Sum up tokens that have gone through the last norm: how `forward` makes `pooled`."""
+        return self._finished(self._gathered(tokens))
+
+    def _gathered(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b d"]:
         if self.attention_pool is not None:
             return self.attention_pool(x[:, self.config.prefix :])
         if self.config.distilled:
@@ -343,6 +354,10 @@ class ViT(nn.Module):
             return x[:, 0]
         mean = x[:, self.config.prefix :].mean(dim=1)
         return torch.cat([x[:, 0], mean], dim=-1) if self.config.pool == "cls+mean" else mean
+
+    def _finished(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        pooled = self.norm_pooled(pooled)
+        return pooled if self.pooler is None else self.pooler(pooled).tanh()
 
     def _logits(self, x: Tensor, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b k"] | None:
         if self.head is None:
@@ -376,10 +391,20 @@ class AttentionPool(nn.Module):
         self.mlp = MLP(config.dim, config.mlp_dim, config.activation)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
-        probe = repeat(self.probe, "1 d -> b 1 d", b=len(x))
-        x = self.attention(probe, x)  # b 1 d
-        x = x + self.mlp(self.norm(x))
-        return x[:, 0]
+        return self._thought_over(self.attention(self._question(x), x))
+
+    def look(
+        self, x: Float[Tensor, "b n d"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b h 1 n"]]:
+        """What `forward` does, with the weights beside it (see `Attention.look`)."""
+        found, weights = self.attention.look(self._question(x), x)  # b 1 d, b h 1 n
+        return self._thought_over(found), weights
+
+    def _question(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b 1 d"]:
+        return repeat(self.probe, "1 d -> b 1 d", b=len(x))
+
+    def _thought_over(self, x: Float[Tensor, "b 1 d"]) -> Float[Tensor, "b d"]:
+        return (x + self.mlp(self.norm(x)))[:, 0]
 
 
 def plain_preprocessing(config: ViTConfig) -> Preprocessing:

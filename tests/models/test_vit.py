@@ -151,8 +151,54 @@ def test_layers_and_attention_come_on_request_and_not_otherwise():
     out = model(pictures, layers=True, attention=True)
     assert [layer.shape for layer in out.layers] == [(2, 13, 16)] * 4
     assert sorted(out.attention) == [0, 1, 2]
-    assert torch.equal(out.tokens, plain.tokens)
+    torch.testing.assert_close(out.tokens, plain.tokens, rtol=0, atol=1e-12)
     assert torch.equal(model.norm_after(out.layers[-1]), out.tokens)
+    assert plain.probe is None
+
+
+POOLS = {
+    "cls": {"registers": 2},
+    "mean": {"pool": "mean", "registers": 1},
+    "cls+mean": {"pool": "cls+mean"},
+    "map": {"pool": "map", "cls_token": False},
+    "map beside a class token": {"pool": "map", "norm_pooled": True},
+    "distilled": {"distilled": True},
+    "with a pooler": {"pooler": True, "layer_scale": 0.1, "qk_norm": True},
+}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_attention_that_is_asked_for_changes_no_number(pool: str):
+    model, pictures = tiny(**POOLS[pool]), images()
+    plain = model(pictures)
+    for asked in (True, [1]):
+        out = model(pictures, attention=asked)
+        for mine, other in ((out.pooled, plain.pooled), (out.logits, plain.logits)):
+            torch.testing.assert_close(mine, other, rtol=0, atol=1e-9)
+    assert torch.equal(model.pool(plain.tokens), plain.pooled)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_gradient_of_the_answer_reaches_the_attention(pool: str):
+    model = tiny(**POOLS[pool]).requires_grad_(False)
+    out = model(images(), attention=True)
+    assert out.logits is not None
+    handed_out = [*out.attention.values(), *([] if out.probe is None else [out.probe])]
+    for gradient in torch.autograd.grad(out.logits.square().sum(), handed_out):
+        assert gradient.abs().sum() > 0
+
+
+def test_with_attention_pooling_the_probes_attention_is_handed_out():
+    model, pictures = tiny(pool="map"), images()
+    out = model(pictures, attention=[0])
+    assert out.probe is not None
+    assert out.probe.shape == (2, 2, 1, 12)
+    pool = model.attention_pool
+    assert pool is not None
+    question = pool.probe.expand(2, 1, -1)
+    assert torch.equal(out.probe, pool.attention.weights(question, out.patches))
+    assert model(pictures).probe is None
+    assert tiny()(pictures, attention=True).probe is None
 
 
 def test_the_attention_of_named_blocks_is_that_of_all():
@@ -160,7 +206,8 @@ def test_the_attention_of_named_blocks_is_that_of_all():
     everything = model(pictures, attention=True).attention
     named = model(pictures, attention={2, 0}).attention
     assert sorted(named) == [0, 2]
-    assert all(torch.equal(named[number], everything[number]) for number in named)
+    for number in named:
+        torch.testing.assert_close(named[number], everything[number], rtol=0, atol=1e-12)
     for weights in everything.values():
         assert weights.shape == (2, 2, 13, 13)
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 2, 13).double())
