@@ -1,1 +1,1 @@
-"""Checkpoints, recipes and pictures of our own; installed as mmfm.assets."""
+"""Checkpoints, recipes, templates and pictures of our own; installed as mmfm.assets."""

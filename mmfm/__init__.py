@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         UnreadablePicture,
     )
     from mmfm.models.checkpoints import load_clip, load_vit
+    from mmfm.tasks.classify import Prediction, ZeroShotClassifier
 
 __version__ = "0.1.0"
 
@@ -34,14 +35,21 @@ __all__ = [
     "NotHere",
     "Offline",
     "OutOfSpace",
+    "Prediction",
     "UnreadablePicture",
+    "ZeroShotClassifier",
     "__version__",
     "load_clip",
     "load_vit",
 ]
 
 # Every other public name lives in mmfm.errors.
-_HOME = {"load_clip": "mmfm.models.checkpoints", "load_vit": "mmfm.models.checkpoints"}
+_HOME = {
+    "Prediction": "mmfm.tasks.classify",
+    "ZeroShotClassifier": "mmfm.tasks.classify",
+    "load_clip": "mmfm.models.checkpoints",
+    "load_vit": "mmfm.models.checkpoints",
+}
 
 
 def __getattr__(name: str) -> object:

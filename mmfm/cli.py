@@ -6,15 +6,15 @@ Nothing heavy is imported above the commands, so that `mmfm --help` answers at o
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import mmfm
-from mmfm.errors import BadInput, MmfmError
+from mmfm.errors import BadData, BadInput, MmfmError, NotHere
 
 # Without rich's markup: importing it takes longer than everything else that --help needs.
 app = typer.Typer(
@@ -26,6 +26,10 @@ app = typer.Typer(
 )
 train = typer.Typer(help="Train a model of your own.", rich_markup_mode=None)
 app.add_typer(train, name="train")
+
+Device = Annotated[
+    str, typer.Option(metavar="D", help="Compute on auto, cpu, cuda, cuda:N or mps.")
+]
 
 
 class Language(StrEnum):
@@ -57,9 +61,7 @@ def demo(
         str | None, typer.Argument(metavar="PAGE", help="Open this page first.")
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help="Run this model.")] = None,
-    device: Annotated[
-        str, typer.Option(metavar="D", help="Compute on auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    device: Device = "auto",
     port: Annotated[
         int | None,
         typer.Option(
@@ -99,6 +101,339 @@ def demo(
     )
 
 
+# --- classify -----------------------------------------------------------------------------------
+
+Clip = Annotated[str | None, typer.Option(metavar="M", help="Run this model.")]
+AsTemplates = Annotated[
+    str,
+    typer.Option(
+        metavar="T",
+        help="Put labels into these: default, simple, english, korean, or a file, one a line.",
+    ),
+]
+
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A folder with one folder of pictures a label.")
+]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="LABELS",
+        help="Call the folders' labels so: dog=강아지|puppy,cat, or @FILE, one a line.",
+    ),
+]
+Adapted = Annotated[
+    Path | None, typer.Option("--adapter", metavar="FILE", help="Use what mmfm adapt has learned.")
+]
+
+
+@app.command()
+def classify(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Pictures, or folders of them.")
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Answer with these: dog=강아지|puppy,cat (shown=called|called), or @FILE, one a "
+            "line.",
+        ),
+    ] = None,
+    model: Clip = None,
+    templates: AsTemplates = "default",
+    multi: Annotated[
+        bool, typer.Option("--multi", help="Judge each label by itself: none, one or many apply.")
+    ] = False,
+    none: Annotated[
+        bool, typer.Option("--none", help="Allow the answer that none of the labels applies.")
+    ] = False,
+    adapter: Adapted = None,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Use what mmfm evaluate has fitted.")
+    ] = None,
+    device: Device = "auto",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line, nothing else.")
+    ] = False,
+    all_scores: Annotated[
+        bool, typer.Option("--all-scores", help="Put every score into the JSON, not the top five.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a table, a picture a row.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page of thumbnails.")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("-v", help="Say what is run, and what the scores mean.")
+    ] = False,
+) -> None:
+    """Name pictures by labels of your own, without any training."""
+    if sum((json, csv is not None, html is not None)) > 1:
+        raise BadInput("--json, --csv and --html exclude each other; run it once for each")
+    if all_scores and not json:
+        raise BadInput("--all-scores goes with --json")
+    _need_folders(csv, html)
+    from mmfm.data.folders import picture_files
+    from mmfm.faces import counting
+    from mmfm.listing import Page, Table, as_json, as_line, printable
+    from mmfm.models.scores import SCORE_KINDS
+    from mmfm.tasks.classify import ZeroShotClassifier
+
+    wished = _wished_labels(labels, adapter, calibration)
+    files: list[Path] = []
+    others = 0
+    for path in paths:
+        found, left_out = picture_files(path)
+        files += found
+        others += left_out
+    if not files:
+        raise NotHere(f"no picture in {', '.join(map(str, paths))} ({others} other files)")
+    with counting() as counter:
+        clf = ZeroShotClassifier(
+            _clip(model, device, counter.say),
+            wished,
+            templates=_templates(templates),
+            multi_label=multi,
+            none_of_these=none,
+            adapter=adapter,
+            calibration=calibration,
+            progress=counter.show("reading labels"),
+            warn=counter.say,
+        )
+        about = f"{clf.clip.source} on {clf.vectors.device}, {len(clf.labels)} labels"
+        if verbose:
+            counter.say(about)
+            counter.say(f"score: {SCORE_KINDS[clf.score_kind]}")
+            if others:
+                counter.say(f"{others:,} files that are no pictures are left out")
+        sheet = Table(csv) if csv else Page(html, about) if html else None
+        show = counter.show("classifying")
+        read = 0
+        for done, prediction in enumerate(clf.stream(files), 1):
+            show(done, len(files))
+            read += prediction.error is None
+            if sheet is not None:
+                sheet.add(prediction)
+            elif json:
+                print(as_json(prediction, all_scores=all_scores), flush=True)
+            elif prediction.error is None:
+                print(as_line(prediction), flush=True)
+            if prediction.error is not None:
+                counter.say(printable(f"{prediction.path}: {prediction.error}; left out"))
+        if sheet is not None:
+            sheet.write()
+            print(f"{sheet.path}: {read:,} pictures")
+    if not read:
+        raise typer.Exit(1)
+    raise typer.Exit(0 if read == len(files) else 3)
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    other: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Pictures that show none of the labels."),
+    ] = None,
+    labels: Names = None,
+    model: Clip = None,
+    templates: AsTemplates = "default",
+    adapter: Adapted = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep what was fitted, for classify --calibration."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw all of it on a page.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Halve the pictures in another way.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Measure how far answers and scores can be trusted, and fit them."""
+    _need_folders(save, html)
+    from mmfm.data.labels import read_labels
+    from mmfm.evaluation_report import lines, write_report
+    from mmfm.faces import counting, stopping
+    from mmfm.listing import printable
+    from mmfm.tasks.evaluate import evaluate as measure
+
+    wished = None if labels is None else read_labels(labels)
+    with stopping() as stop, counting() as counter:
+        found = measure(
+            _clip(model, device, counter.say),
+            folder,
+            labels=wished,
+            other=other,
+            templates=_templates(templates),
+            adapter=adapter,
+            seed=seed,
+            label_progress=counter.show("reading labels"),
+            progress=counter.show("looking at pictures"),
+            stop=stop,
+            warn=counter.say,
+        )
+        for path, why in found.unreadable:
+            counter.say(printable(f"{path}: {why}; left out"))
+    # First what is kept: `mmfm evaluate DIR | head` ends with the first lines.
+    if html is not None:
+        write_report(found, html)
+    if save is not None and found.calibration is not None:
+        found.calibration.save(save)
+    for line in lines(found):
+        print(line)
+    if html is not None:
+        print(f"{html}: the report")
+    if save is not None:
+        if found.calibration is None:
+            raise BadData(f"{folder}: too few pictures to fit anything; {save} is not written")
+        print(f"{save}: the calibration; use it as mmfm classify PATH --calibration {save}")
+    raise typer.Exit(3 if found.unreadable else 0)
+
+
+@app.command()
+def adapt(
+    folder: Folder,
+    save: Annotated[
+        Path, typer.Option(metavar="FILE", help="Keep what was learned, for classify --adapter.")
+    ],
+    labels: Names = None,
+    model: Clip = None,
+    templates: AsTemplates = "default",
+    seed: Annotated[int, typer.Option(metavar="N", help="Fold the pictures in another way.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Learn from a few pictures of your own, and say whether that helps."""
+    _need_folders(save)
+    from mmfm.data.labels import read_labels
+    from mmfm.faces import counting
+    from mmfm.listing import printable
+    from mmfm.tasks.adapt import adapt as learn
+
+    wished = None if labels is None else read_labels(labels)
+    with counting() as counter:
+        found = learn(
+            _clip(model, device, counter.say),
+            folder,
+            labels=wished,
+            templates=_templates(templates),
+            seed=seed,
+            progress=counter.show("looking at pictures"),
+            reading=counter.show("reading labels"),
+            warn=counter.say,
+        )
+    found.adapter.save(save)
+    for line in found.lines():
+        print(printable(line))
+    print(f"{save}: use it as mmfm classify PATH --adapter {save}")
+    raise typer.Exit(3 if found.unreadable else 0)
+
+
+@app.command()
+def explain(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture.")],
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="LABELS",
+            help="Explain the scores of these: dog=강아지|puppy,cat, or @FILE, one a line.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Draw the evidence into this picture.")],
+    model: Clip = None,
+    templates: AsTemplates = "default",
+    device: Device = "auto",
+) -> None:
+    """Show where in a picture each label finds its evidence, and test it."""
+    _need_folders(out)
+    import torch
+    from PIL import Image
+
+    from mmfm.data.labels import read_labels
+    from mmfm.data.pictures import open_picture
+    from mmfm.faces import counting
+    from mmfm.files import whole
+    from mmfm.listing import printable
+    from mmfm.tasks import explain as task
+    from mmfm.tasks.classify import ZeroShotClassifier
+
+    kind = Image.registered_extensions().get(out.suffix.lower())
+    if kind not in Image.SAVE:
+        raise BadInput(f"--out {out}: no picture is called so; end it in .png")
+    wished = read_labels(labels)
+    picture = open_picture(photo)
+    with counting() as counter:
+        clip = _clip(model, device, counter.say)
+        clf = ZeroShotClassifier(
+            clip,
+            wished,
+            templates=_templates(templates),
+            progress=counter.show("reading labels"),
+            warn=counter.say,
+        )
+        texts = [label.text for label in clf.all_labels]
+        found = task.explain(clip, picture, clf.labels, clf.vectors, texts)
+        generator = torch.Generator().manual_seed(0)
+        # Of the answer; what speaks for a label that is not there has little to be tested by.
+        first = found.labels[0]
+        test = task.curves(
+            clip, picture, clf.vectors, first.number, first.order, generator=generator
+        )
+        with whole(out) as file:
+            task.draw(found, [test]).save(file, kind)
+    for line in task.lines(found, [test]):
+        print(printable(line))
+    print(f"{out}: the evidence, drawn over the picture")
+
+
+def _need_folders(*files: Path | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise NotHere(f"{file}: there is no folder {file.parent}")
+        if file is not None and file.is_dir():
+            raise BadInput(f"{file}: this is a folder; name a file")
+
+
+def _wished_labels(labels: str | None, adapter: Path | None, calibration: Path | None) -> Any:
+    """The labels that were written down, else those that a file was made for."""
+    from mmfm.data.labels import Label, read_labels
+
+    if labels is not None:
+        return read_labels(labels)
+    if adapter is not None:
+        from mmfm.models.adapters import Adapter
+
+        return Adapter.read(adapter).all_labels
+    if calibration is not None:
+        from mmfm.models.scores import Calibration
+
+        return [Label(shown, tuple(said)) for shown, *said in Calibration.read(calibration).said]
+    raise BadInput('--labels is missing: --labels "dog=강아지|puppy,cat", or --labels @FILE')
+
+
+def _templates(wish: str) -> Any:
+    """A set's name, or a file."""
+    path = Path(wish).expanduser()
+    return path if path.is_file() else wish
+
+
+def _clip(model: str | None, device: str, say: Callable[[str], None]) -> Any:
+    """The CLIP that was asked for, else the one that comes with the package."""
+    from mmfm.models.checkpoints import load_clip
+    from mmfm.tasks.classify import DEFAULT_MODEL, MULTILINGUAL
+
+    if model is None:
+        say(
+            f"{DEFAULT_MODEL} is a small teaching model that knows drawn shapes only; for photos "
+            f"name a public one: --model ViT-B-32/laion2b_s34b_b79k, or {MULTILINGUAL} for Korean"
+        )
+    return load_clip(model or DEFAULT_MODEL, device=device)
+
+
 # --- train ------------------------------------------------------------------------------------
 
 Precision = StrEnum("Precision", ["auto", "fp32", "bf16"])
@@ -124,9 +459,6 @@ Threads = Annotated[
 ]
 InPrecision = Annotated[
     Precision | None, typer.Option("--precision", help="Compute in this, not in the fastest.")
-]
-Device = Annotated[
-    str, typer.Option(metavar="D", help="Compute on auto, cpu, cuda, cuda:N or mps.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 

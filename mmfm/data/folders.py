@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mmfm.errors import BadData
+from mmfm.errors import BadData, NotHere
 
 _HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there is taken
 
@@ -54,10 +54,26 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
     if len(classes) < 2:
         raise BadData(
             f"{folder}: {len(classes)} class folders with files in them; at least two are needed, "
-            f"as {folder / 'cat'} and {folder / 'dog'} (no data file that could be read instead "
-            "lies here either)"
+            f"as {folder / 'cat'} and {folder / 'dog'}"
         )
     return classes
+
+
+def picture_files(path: Path) -> tuple[list[Path], int]:
+    """List what may be a picture at a path: (the file, or those in the folder; how many others).
+
+    In a folder a file is known by its ending; a file that is named is taken at its word.
+    """
+    if not path.exists():
+        raise NotHere(f"{path}: no such file or folder")
+    if not path.is_dir():
+        return [path], 0
+    from PIL import Image
+
+    endings = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    files = list(_walk(path))
+    pictures = [file for file in files if file.suffix.lower() in endings]
+    return pictures, len(files) - len(pictures)
 
 
 def visible(paths: Iterable[Path]) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Text files in the encodings that are about, Korean ones among them."""
+"""Text files in the encodings that are about, Korean ones among them, in one spelling."""
 
 import unicodedata
 from pathlib import Path

@@ -374,6 +374,49 @@ def _scores(parts: "_Parts", image: Tensor, keep: Tensor, number: int) -> Float[
     return (parts.scale * cosines).softmax(dim=-1)[:, number].cpu()
 
 
+# --- in words -------------------------------------------------------------------------------------
+
+_COLUMNS = 7  # of the curves, of all their steps
+
+
+def lines(explanation: Explanation, tests: Sequence[Curves] = ()) -> list[str]:
+    """Say it to a person: the scores, the words they rest on, and each test's own curves."""
+    rows, columns = explanation.grid
+    said = [f"{explanation.source}: {rows} x {columns} patches"]
+    for place, evidence in enumerate(explanation.labels):
+        chance = "" if explanation.alone else f"{evidence.probability:.1%}, "
+        said += ["", f"{evidence.label}: {chance}cosine {evidence.cosine:.3f}"]
+        total = math.fsum(word.relevance for word in evidence.words)
+        if total > 0:
+            shares = [f"{word.text} {word.relevance / total:.0%}" for word in evidence.words]
+            said.append(f"  rests on the words   {', '.join(shares)}")
+        if place < len(tests):
+            said += _curve_lines(tests[place])
+    return said
+
+
+def _curve_lines(test: Curves) -> list[str]:
+    steps = len(test.chance.shares)
+    picked = torch.linspace(steps - 1, 0, min(_COLUMNS, steps)).round().long().tolist()
+    rows = [
+        ("best patches first, taken away", test.deletion),
+        ("best patches first, shown", test.insertion),
+        ("in random order", test.chance),
+    ]
+    shares = "".join(f"{test.chance.shares[step]:8.0%}" for step in picked)
+    said = [f"  {'patches that are seen':32}{shares}   mean"]
+    for name, curve in rows:
+        scores = "".join(f"{curve.scores[step]:8.3f}" for step in picked)
+        said.append(f"  {name:32}{scores}{curve.area:7.3f}")
+    right = test.deletion.area < test.chance.area < test.insertion.area
+    said.append(
+        "  the patches found matter more than random ones"
+        if right
+        else "  here the patches found matter no more than random ones: do not trust this one"
+    )
+    return said
+
+
 # --- drawing --------------------------------------------------------------------------------------
 
 _DRAWN = 6  # labels in a picture; more would be too small to see

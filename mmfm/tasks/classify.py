@@ -1,0 +1,428 @@
+"""Classify pictures by labels that were never trained on, with scores that say what they are.
+
+    clf = ZeroShotClassifier(load_clip("clip-shapes"), ["red circle", "star=파란 별|blue star"])
+    clf.classify("drawing.png")                # one Prediction
+    for prediction in clf.stream(paths): ...   # any number of them, in constant memory
+
+The text tower reads the labels once, when the classifier is made, or not at all: their vectors are
+kept on disk. A picture then costs its own tower and one small product.
+
+Shapes: n pictures, k labels, m texts of the bank, d numbers a vector.
+"""
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Literal, overload
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from mmfm.data.labels import Label, as_labels
+from mmfm.data.pictures import Preprocessing, open_picture
+from mmfm.data.templates import Templates, generic_texts, language_of, read_templates, things
+from mmfm.errors import BadInput, MmfmError, UnreadablePicture
+from mmfm.models.adapters import Adapter
+from mmfm.models.clip import TwoTowers
+from mmfm.models.label_vectors import (
+    Progress,
+    cache_file,
+    fingerprint,
+    label_vectors,
+    same_vectors,
+)
+from mmfm.models.scores import Calibration, ScoreKind, known, margins, valley
+
+Picture = str | Path | Image.Image
+Labels = Sequence[str | Label] | Mapping[str, str | Sequence[str]]
+
+DEFAULT_MODEL = "clip-shapes"  # of those that come with the package
+MULTILINGUAL = "hf:google/siglip2-base-patch16-256"  # what is recommended for Korean labels
+
+_PROBED = 256  # pictures of a folder that say what it is like
+_BROKEN = 1 / 3  # of a name's pieces: from there on the model reads splinters, not words
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said about one picture; `error` says why nothing is."""
+
+    path: str | None  # None: it came as a picture, not as a file
+    label: str | None = None  # None: none of these
+    labels: tuple[str, ...] = ()  # all that apply, in multi-label mode; else the one, or none
+    score: float | None = None  # of the label; of there being none, where that is the answer
+    score_kind: ScoreKind | None = None
+    scores: dict[str, float] = field(default_factory=dict[str, float])  # of all labels, best first
+    error: str | None = None
+
+
+class ZeroShotClassifier:
+    """Names pictures by labels, which it knows from their names alone.
+
+    One of many: the scores are probabilities among the labels. `multi_label`: each label by itself.
+    `none_of_these`: the answer may be that no label applies.
+    """
+
+    def __init__(
+        self,
+        clip: TwoTowers,
+        labels: Labels,
+        *,
+        templates: str | Path | Sequence[str] | Templates = "default",
+        multi_label: bool = False,
+        none_of_these: bool = False,
+        calibration: Calibration | str | Path | None = None,
+        adapter: Adapter | str | Path | None = None,
+        cache: Path | Literal["user"] | None = "user",
+        progress: Progress | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.clip = clip
+        self.all_labels = as_labels(labels)
+        self.labels = tuple(label.name for label in self.all_labels)
+        self.multi_label, self.none_of_these = multi_label, none_of_these
+        self.templates = read_templates(templates)
+        self.warn = warn or _warn
+        self._cache = cache_file() if cache == "user" else cache
+        self._progress = progress
+        self.model = fingerprint(clip)  # which model's vectors, calibrations and adapters fit
+
+        said = [label.sentences(self.templates) for label in self.all_labels]
+        self._note_what_is_not_read(said)
+        self.vectors = self._vectors(said)  # k d
+        self.scale = float(clip.scale.detach().exp())
+        self.bias = None if clip.bias is None else float(clip.bias.detach())
+        self.adapter = self._adapting(adapter)
+        self.label_set = self._name_of_all()  # for which labels, in which words, a calibration fits
+        self.calibration = self._fitting(calibration)
+
+    # --- what a picture gets --------------------------------------------------------------------
+
+    @overload
+    def classify(self, pictures: Picture) -> Prediction: ...
+    @overload
+    def classify(self, pictures: Sequence[Picture]) -> list[Prediction]: ...
+
+    def classify(self, pictures: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
+        """Name one picture, or each of a list."""
+        if isinstance(pictures, str | Path | Image.Image):
+            return next(self.stream([pictures]))
+        return list(self.stream(pictures))
+
+    def stream(self, pictures: Iterable[Picture], *, batch: int = 32) -> Iterator[Prediction]:
+        """Name any number of pictures, in their order; the next ones are opened meanwhile."""
+        if isinstance(pictures, str | Path | Image.Image):
+            raise BadInput("one picture where several are expected: write [picture], or classify")
+        cut = 0.0
+        seen: dict[int, Tensor | str] = {}
+        if self.none_of_these and not self._knows_others:
+            pictures, seen = self._probe(pictures, batch)
+            vectors = [vector for vector in seen.values() if isinstance(vector, Tensor)]
+            cut = valley(self.evidence(torch.stack(vectors)).tolist()) if vectors else 0.0
+        for some, encoded in self._encoded(enumerate(pictures), seen, batch):
+            rows = [vector for vector in encoded if isinstance(vector, Tensor)]
+            judged = iter(self.judge(torch.stack(rows), cut=cut) if rows else ())
+            for picture, vector in zip(some, encoded, strict=True):
+                path = None if isinstance(picture, Image.Image) else str(picture)
+                if isinstance(vector, str):
+                    yield Prediction(path, error=vector)
+                else:
+                    yield _at(next(judged), path)
+
+    def judge(self, vectors: Float[Tensor, "n d"], *, cut: float = 0.0) -> list[Prediction]:
+        """Name pictures by their unit rows; the evidence for any label begins above `cut`."""
+        chances = self.probabilities(vectors)  # n k
+        share = self.known(vectors, cut).tolist() if self.none_of_these else [1.0] * len(vectors)
+        if self.none_of_these and not self.multi_label:
+            chances = chances * torch.tensor(share)[:, None]
+        ordered, order = chances.sort(dim=1, descending=True)
+        return [
+            self._said(some, names, whole)
+            for some, names, whole in zip(ordered.tolist(), order.tolist(), share, strict=True)
+        ]
+
+    def _said(self, scores: list[float], order: list[int], share: float) -> Prediction:
+        names = [self.labels[number] for number in order]
+        labels: tuple[str, ...] = ()
+        if share >= 0.5:
+            labels = (names[0],)
+            if self.multi_label:
+                from_on = self.thresholds
+                several = zip(names, order, scores, strict=True)
+                labels = tuple(name for name, i, score in several if score >= from_on[i])
+        by_name = dict(zip(names, scores, strict=True))
+        if labels:
+            score = by_name[labels[0]]
+        else:
+            score = 1 - share if self.none_of_these and share < 0.5 else scores[0]
+        label = labels[0] if labels else None
+        return Prediction(None, label, labels, score, self.score_kind, by_name)
+
+    def embed(
+        self, pictures: Iterable[Picture], *, batch: int = 32
+    ) -> Iterator[Float[Tensor, " d"] | str]:
+        """The unit row of each picture, in their order, or why it cannot be read."""
+        for _, encoded in self._encoded(enumerate(pictures), {}, batch):
+            yield from encoded
+
+    # --- numbers, for those who want to see or fit them -------------------------------------------
+
+    def logits(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """The model's own measure: cosines times its scale, with the adapter where there is one."""
+        logits = self.scale * self.cosines(vectors)
+        return logits if self.adapter is None else self.adapter.logits(vectors, logits)
+
+    def cosines(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """How near each picture lies to each label."""
+        return vectors.float() @ self.vectors.T
+
+    def bank_logits(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """The same for the texts that say nothing in particular."""
+        return self.scale * vectors.float() @ self.bank.T
+
+    def evidence(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """By how much the labels say more about each picture than generic texts do."""
+        return known(self.logits(vectors), self.bank_logits(vectors)).cpu()
+
+    def known(self, vectors: Float[Tensor, "n d"], cut: float = 0.0) -> Float[Tensor, " n"]:
+        """How likely it is that any label applies."""
+        evidence = self.evidence(vectors)
+        c = self.calibration
+        if c is not None and c.known_slope is not None:
+            return (c.known_slope * evidence + c.known_offset).sigmoid()
+        return (evidence - cut).sigmoid()
+
+    def for_each(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """Log-odds of each label by itself: as the sigmoid loss taught, or against the bank."""
+        if self.bias is not None:
+            return (self.logits(vectors) + self.bias).cpu()
+        return margins(self.logits(vectors), self.bank_logits(vectors)).cpu()
+
+    def probabilities(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """The scores; what kind they are says `score_kind`."""
+        c = self.calibration
+        if self.multi_label:
+            odds = self.for_each(vectors)
+            return (odds if c is None else c.slope * odds + c.offset).sigmoid()
+        logits = self.logits(vectors).cpu()
+        return (logits if c is None else logits / c.temperature).softmax(dim=1)
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """What the scores mean; `mmfm.models.scores.SCORE_KINDS` says it in words."""
+        if not self.multi_label:
+            return "among_labels" if self.calibration is None else "among_labels_calibrated"
+        if self.calibration is not None:
+            return "each_label_calibrated"
+        return "each_label_uncalibrated" if self.bias is None else "each_label"
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """From which score on each label applies, in multi-label mode."""
+        fitted = self.calibration.thresholds if self.calibration is not None else ()
+        return fitted or (0.5,) * len(self.labels)
+
+    @property
+    def bank(self) -> Float[Tensor, "m d"]:
+        """Texts that fit many pictures: general phrases, and everyday things that are no label."""
+        return self._bank[1]
+
+    @property
+    def bank_texts(self) -> tuple[str, ...]:
+        """What each row of the bank says; of a thing, its name."""
+        return self._bank[0]
+
+    @cached_property
+    def _bank(self) -> tuple[tuple[str, ...], Float[Tensor, "m d"]]:
+        """What means nearly the same as a label would compete with it; it is left out."""
+        languages = {language_of(name) for label in self.all_labels for name in label.names}
+        own = {name.casefold() for label in self.all_labels for name in label.names}
+        generic = [text for language in sorted(languages) for text in generic_texts(language)]
+        nouns = [n for language in sorted(languages) for n in things(language)]
+        nouns = [noun for noun in nouns if noun.casefold() not in own]
+        said = [[text] for text in generic]
+        plain = read_templates("simple")  # in a large set so many things would take minutes
+        said += [Label(noun, (noun,)).sentences(plain) for noun in nouns]
+        rows = self._vectors(said)
+        among = rows @ rows.T  # m m
+        near = among[~torch.eye(len(rows), dtype=torch.bool, device=rows.device)].quantile(0.95)
+        far = (rows @ self.vectors.T).amax(dim=1) <= near
+        far[: len(generic)] = True
+        kept = far.tolist()
+        texts = [text for text, is_kept in zip([*generic, *nouns], kept, strict=True) if is_kept]
+        return tuple(texts), rows[far]
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _vectors(self, said: Sequence[Sequence[str]]) -> Float[Tensor, "k d"]:
+        return label_vectors(
+            self.clip,
+            said,
+            cache=self._cache,
+            progress=self._progress,
+            note=self.warn,
+            mark=self.model,
+        )
+
+    def _name_of_all(self) -> str:
+        """A name for the labels as they are read, and for what examples have changed in that."""
+        rows, words = [self.vectors], list(self.labels)
+        if self.adapter is not None and self.adapter.kind != "zero-shot":
+            a = self.adapter
+            rows += [part for part in (a.examples, a.weights) if part is not None]
+            words += [a.kind, f"{a.alpha} {a.beta}"]
+            words += [f"{number}" for number in a.answers.tolist()] if a.answers is not None else []
+        return same_vectors(torch.cat([row.float() for row in rows]), words)
+
+    @property
+    def _knows_others(self) -> bool:
+        return self.calibration is not None and self.calibration.known_slope is not None
+
+    def _fitting(self, given: Calibration | str | Path | None) -> Calibration | None:
+        where = (
+            "this calibration" if given is None or isinstance(given, Calibration) else f"{given}"
+        )
+        c = Calibration.read(Path(given)) if isinstance(given, str | Path) else given
+        if c is None:
+            return None
+        again = "mmfm evaluate DIR --save FILE makes one for these"
+        if c.model != self.model:
+            raise BadInput(
+                f"{where}: was fitted for another model than {self.clip.source}; {again}"
+            )
+        if c.labels != self.label_set or len(c.thresholds) not in (0, len(self.labels)):
+            raise BadInput(f"{where}: was fitted for other labels, templates or adapter; {again}")
+        return c
+
+    def _adapting(self, given: Adapter | str | Path | None) -> Adapter | None:
+        where = "this adapter" if given is None or isinstance(given, Adapter) else f"{given}"
+        adapter = Adapter.read(Path(given)) if isinstance(given, str | Path) else given
+        if adapter is None:
+            return None
+        again = "mmfm adapt DIR --save FILE makes one for these"
+        if adapter.model != self.model:
+            raise BadInput(f"{where}: was made for another model than {self.clip.source}; {again}")
+        if adapter.labels != self.labels:
+            there = ", ".join(adapter.labels[:6]) + ("…" if len(adapter.labels) > 6 else "")
+            raise BadInput(f"{where}: was made for the labels {there}, in this order; {again}")
+        if adapter.dim not in (None, self.vectors.shape[1]):
+            raise BadInput(
+                f"{where}: holds vectors of {adapter.dim} numbers, and those of {self.clip.source} "
+                f"have {self.vectors.shape[1]}; {again}"
+            )
+        return adapter.to(self.vectors.device)
+
+    def _note_what_is_not_read(self, said: Sequence[Sequence[str]]) -> None:
+        """Say which labels the model cannot read as they are meant."""
+        tokenizer = self.clip.tokenizer
+        if tokenizer is None:
+            raise BadInput(f"{self.clip.source}: has no tokenizer, so it cannot read labels")
+        room = tokenizer.frame.room
+        for label, several in zip(self.all_labels, said, strict=True):
+            # A piece is at least a byte, so that most texts need not be cut up to be known short.
+            if any(len(text.encode()) > room and tokenizer.too_long(text) for text in several):
+                self.warn(
+                    f"the label {label.name[:40]!r}… is longer than the model reads; its end is "
+                    "cut off"
+                    if len(label.name) > 40
+                    else f"the label {label.name!r} is too long in some templates; their end is "
+                    "cut off"
+                )
+        korean = [n for label in self.all_labels for n in label.names if language_of(n) == "ko"]
+        broken = [name for name in korean[:200] if _splinters(tokenizer.pieces(name)) >= _BROKEN]
+        if broken and len(broken) >= len(korean[:200]) / 2:
+            few = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
+            self.warn(
+                f"{self.clip.source} does not read Korean words such as {few}: they break into "
+                "splinters of letters, and answers for them mean nothing; take English labels "
+                f"(dog=puppy|dog), or a multilingual model: --model {MULTILINGUAL}"
+            )
+
+    def _probe(
+        self, pictures: Iterable[Picture], batch: int
+    ) -> tuple[Iterable[Picture], dict[int, Tensor | str]]:
+        """Look at some pictures of the folder beforehand; they need not be looked at twice."""
+        if not isinstance(pictures, Sequence):
+            # Of a stream the first ones have to stand for all.
+            waiting = iter(pictures)
+            first = list(islice(waiting, _PROBED))
+            probed, pictures = list(enumerate(first)), _chained(first, waiting)
+        else:
+            step = max(1, -(-len(pictures) // _PROBED))
+            probed = [(i, pictures[i]) for i in range(0, len(pictures), step)]
+        seen: dict[int, Tensor | str] = {}
+        places = iter([place for place, _ in probed])
+        for _, encoded in self._encoded(probed, {}, batch):
+            seen.update(zip(islice(places, len(encoded)), encoded, strict=True))
+        return pictures, seen
+
+    def _encoded(
+        self,
+        pictures: Iterable[tuple[int, Picture]],
+        seen: Mapping[int, Tensor | str],
+        batch: int,
+    ) -> Iterator[tuple[list[Picture], list[Tensor | str]]]:
+        """Batches of pictures with the unit row of each, or why it cannot be read.
+
+        While the tower works on one batch, threads open the next ones; no more than two wait.
+        """
+        prepare = self.clip.preprocessing
+        threads = min(8, os.cpu_count() or 1)
+        waiting: deque[tuple[list[tuple[int, Picture]], list[Future[Tensor | str]]]] = deque()
+        numbered = iter(pictures)
+        with ThreadPoolExecutor(threads) as pool:
+            while True:
+                while len(waiting) < 2 and (some := list(islice(numbered, batch))):
+                    new = [pool.submit(_prepared, p, prepare) for i, p in some if i not in seen]
+                    waiting.append((some, new))
+                if not waiting:
+                    return
+                some, futures = waiting.popleft()
+                images = [future.result() for future in futures]
+                readable = [image for image in images if isinstance(image, Tensor)]
+                rows = iter(
+                    self.clip.encode_image(torch.stack(readable), batch=batch) if readable else ()
+                )
+                made = iter([image if isinstance(image, str) else next(rows) for image in images])
+                encoded = [seen[i] if i in seen else next(made) for i, _ in some]
+                yield [picture for _, picture in some], encoded
+
+
+def _prepared(picture: Picture, prepare: Preprocessing) -> Tensor | str:
+    """A picture as the tower takes it, or why it cannot be read."""
+    try:
+        return prepare(picture if isinstance(picture, Image.Image) else open_picture(picture))
+    except UnreadablePicture as error:
+        return error.reason
+    except MmfmError as error:
+        return str(error).removeprefix(f"{picture}: ")
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _at(prediction: Prediction, path: str | None) -> Prediction:
+    p = prediction
+    return Prediction(path, p.label, p.labels, p.score, p.score_kind, p.scores)
+
+
+def _chained(first: Sequence[Picture], rest: Iterator[Picture]) -> Iterator[Picture]:
+    yield from first
+    yield from rest
+
+
+def _splinters(pieces: Sequence[str]) -> float:
+    """The share of a text's pieces that are parts of letters, or stand for what is not known."""
+    strange = [p for p in pieces if p.startswith("<0x") or p in ("<unk>", "[UNK]", "⁇")]
+    return len(strange) / max(1, len(pieces))
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=4)
