@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmfm.reports import Report
 
 _LINE_EVERY = 10.0  # seconds between two plain lines
+_NAMED = 10  # pictures that cannot be read; the others are counted
 
 
 @contextmanager
@@ -36,6 +37,53 @@ def stopping() -> Generator[Callable[[], bool]]:
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGTERM, before[1])
+
+
+@contextmanager
+def counting() -> Generator["Counter"]:
+    """Show on a terminal how far some counted work has come; a pipe is told nothing."""
+    counter = Counter(live=sys.stderr.isatty())
+    try:
+        yield counter
+    finally:
+        counter.close()
+
+
+class Counter:
+    """One bar after another, for work whose amount is known."""
+
+    def __init__(self, *, live: bool) -> None:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        if live:
+            self._bar = _bar()
+            self._bar.start()
+
+    def show(self, what: str) -> Callable[[int, int], None]:
+        """Make the function to which that work tells (done, total)."""
+
+        def tell(done: int, total: int) -> None:
+            if self._bar is None:
+                return
+            if what not in self._tasks:
+                self._tasks[what] = self._bar.add_task(what, total=total, told="")
+            told = f"{done:,} of {total:,}"
+            self._bar.update(self._tasks[what], completed=done, total=total, told=told)
+
+        return tell
+
+    def say(self, line: str) -> None:
+        """A line for the person, above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(f"mmfm: {line}", highlight=False, markup=False)
+        else:
+            print(f"mmfm: {line}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 @contextmanager
@@ -74,6 +122,7 @@ class TrainingScreen:
         self.last: Report | None = None
         self.looked: Report | None = None  # the last one that asked the held-out pictures
         self.skipped = 0
+        self._loaded = 0  # pictures that were looked at, readable or not
         self._bar: Any = None
         self._next_line = 0.0
         if live and not silent:
@@ -85,6 +134,7 @@ class TrainingScreen:
         """Show how far the data has come."""
         if self.stopped():
             raise KeyboardInterrupt
+        self._loaded += total if done == total else 0  # one part after another
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, told=f"{done:,} of {total:,}")
 
@@ -95,9 +145,11 @@ class TrainingScreen:
             self.looked = report
         if self.silent:
             return
-        for which, why in report.skipped:
+        for which, why in report.skipped[:_NAMED]:
             self._say(f"mmfm: {which}: {why}; left out", sys.stderr)
         self.skipped += len(report.skipped)
+        if report.skipped:
+            self._say(f"mmfm: {self._left_out()}", sys.stderr)
         for note in report.step.notes:
             self._say(f"{note}", sys.stderr)
         if self._bar is not None:
@@ -145,6 +197,11 @@ class TrainingScreen:
                 print(_scores(self.looked))
             print(f"the model is in {self.out}, try")
             print(f"  {self.use}")
+        if self.skipped:
+            print(f"mmfm: {self._left_out()}", file=sys.stderr)
+
+    def _left_out(self) -> str:
+        return f"{self.skipped:,} of {self._loaded:,} pictures left out"
 
     def _finished(self) -> bool:
         return self.last is None or self.last.step.progress >= 1

@@ -18,8 +18,9 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -82,6 +83,7 @@ class Found:
     weights: tuple[Path, ...]  # one file, or the shards of one
     layout: Layout = PLAIN
     preset: dict[str, Any] | None = None  # settings that do not lie beside the weights
+    repository: str | None = None  # of the hub, where all of it lies
 
     def settings(self, file: str | None = None) -> dict[str, Any] | None:
         """The checkpoint's settings or another JSON file of it, None where it has none."""
@@ -110,7 +112,8 @@ def find(name: str, layouts: Sequence[Layout] = FOR_VIT) -> Found:
     if name.startswith(("timm:", "hf:")):
         timm = name.startswith("timm:")
         repository = _timm_repository(name) if timm else name.removeprefix("hf:")
-        return in_folder(_fetch_model(repository, name, layouts), name, "hub", layouts)
+        found = in_folder(_fetch_model(repository, name, layouts), name, "hub", layouts)
+        return replace(found, repository=repository)
     path = _local(name)
     if path is None:
         published = _published_by_open_clip(name) if OPEN_CLIP in layouts else None
@@ -202,10 +205,16 @@ def _cached_repositories() -> Iterator[tuple[str, Path]]:
     from huggingface_hub import constants
 
     for path in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
-        main = path / "refs" / "main"
-        folder = path / "snapshots" / (main.read_text().strip() if main.is_file() else "")
-        if main.is_file() and folder.is_dir() and _is_whole(folder, FOR_CLIP):
+        folder = _usual_revision(path)
+        if folder is not None and _is_whole(folder, FOR_CLIP):
             yield path.name.removeprefix("models--").replace("--", "/", 1), folder
+
+
+def _usual_revision(home: Path) -> Path | None:
+    """What is here of the usual revision of a repository, which the cache keeps in `home`."""
+    main = home / "refs" / "main"
+    folder = home / "snapshots" / (main.read_text().strip() if main.is_file() else "")
+    return folder if main.is_file() and folder.is_dir() else None
 
 
 def _timm_repository(name: str) -> str:
@@ -232,13 +241,90 @@ def _fetch_model(repository: str, name: str, layouts: Sequence[Layout]) -> Path:
     return _fetch(repository, name, rounds, lambda folder: _is_whole(folder, layouts))
 
 
-def fetch_files(repository: str, name: str, wanted: Sequence[str]) -> Path:
-    """The folder of a hub repository that lends a model some of its files: its tokenizer, say."""
+def fetch_files(
+    repository: str, name: str, needs: Sequence[Sequence[str]], also: Sequence[str] = ()
+) -> Path:
+    """The folder of a hub repository that lends a model some of its files: its tokenizer, say.
 
-    def there(folder: Path) -> bool:
-        return any((folder / file).is_file() for file in wanted)
+    What it must hold is said as in `complete`.
+    """
+    lender = f"hf:{repository} (for {name})"
+    wanted = list(dict.fromkeys([*(file for need in needs for file in need), *also]))
+    folder = _fetch(repository, lender, [wanted], lambda folder: True)
+    _complete(repository, folder, lender, needs, also)
+    return folder
 
-    return _fetch(repository, f"hf:{repository} (for {name})", [wanted], there)
+
+def complete(found: Found, needs: Sequence[Sequence[str]], also: Sequence[str] = ()) -> None:
+    """See to it that small files lie beside a checkpoint of the hub's, fetching what is missing.
+
+    Other programs leave a repository half fetched in the cache, and a fetch may break off. Of each
+    of `needs` one file is enough; `also` are fetched, but not missed offline. What the publisher
+    does not have, nobody misses: that is known from the hub, and then remembered in the cache. A
+    folder of one's own is left as it is.
+    """
+    if found.repository is not None:
+        _complete(found.repository, found.folder, found.name, needs, also)
+
+
+def _complete(
+    repository: str,
+    folder: Path,
+    name: str,
+    needs: Sequence[Sequence[str]],
+    also: Sequence[str],
+) -> None:
+    def unknown(files: Sequence[str]) -> list[str]:
+        """Files that the publisher may have and that are not here; none if one of them is."""
+        if any((folder / file).is_file() for file in files):
+            return []
+        return [file for file in files if not _known_absent(repository, folder, file)]
+
+    groups = [*needs, *([file] for file in also)]
+    if not any(unknown(group) for group in groups):
+        return
+    if network():
+        for group in groups:
+            for file in unknown(group):
+                if _fetch_one(repository, folder, file, name):
+                    break
+        return
+    for need in needs:
+        if missing := unknown(need):
+            which = f"no {missing[0]}" if len(missing) == 1 else f"none of {', '.join(missing)}"
+            raise Offline(
+                f"{name}: {which} in the cache, and the hub cannot be reached; load it once with "
+                "a network, and it stays in the cache"
+            )
+
+
+def _known_absent(repository: str, folder: Path, file: str) -> bool:
+    """Whether the cache remembers that a revision of a repository has no such file."""
+    import huggingface_hub
+
+    if (folder.parent.parent / ".no_exist" / folder.name / file).is_file():
+        return True
+    # Later versions of the library also keep the list of all files of what they once fetched.
+    listing = getattr(huggingface_hub, "get_cached_repo_tree", None)
+    if listing is None:
+        return False
+    try:
+        return file not in {entry.path for entry in listing(repository, revision=folder.name)}
+    except huggingface_hub.errors.CachedRepoTreeNotFoundError:
+        return False
+
+
+def _fetch_one(repository: str, folder: Path, file: str, name: str) -> bool:
+    """Fetch a file of the revision that is here; of one that it lacks, the cache remembers that."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    try:
+        with _told_in_a_line(name):
+            hf_hub_download(repository, file, revision=folder.name)
+    except RemoteEntryNotFoundError:
+        return False
+    return True
 
 
 def _fetch(
@@ -248,33 +334,47 @@ def _fetch(
 
     Of the rounds of patterns to fetch, those after the first that makes it whole are left out.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
 
-    # OSError and what the hub's own client raises: httpx, under the name that it has there.
-    broken_off = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     try:
-        folder = Path(snapshot_download(repository, local_files_only=True))
-        if whole(folder):
-            return folder
-    except LocalEntryNotFoundError:
-        pass  # not in the cache: go on and fetch it
+        validate_repo_id(repository)
     except HFValidationError as error:
         raise BadInput(f"{name}: a hub name looks like hf:OWNER/NAME") from error
+    # Not asked of the library: to it a repository is whole with files that nobody here needs.
+    home = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    folder = _usual_revision(home)
+    if folder is not None and whole(folder):
+        return folder
     _demand_network(name)
-    try:
+    from huggingface_hub import snapshot_download  # slow, and offline not needed
+
+    with _told_in_a_line(name):
         folder = Path(snapshot_download(repository, allow_patterns=list(rounds[0])))
         for patterns in rounds[1:]:
             if whole(folder):
                 break
             folder = Path(snapshot_download(repository, allow_patterns=list(patterns)))
         return folder
+
+
+@contextmanager
+def _told_in_a_line(name: str) -> Generator[None]:
+    """What the hub's own client raises, for a person. That a file does not exist passes through."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    # OSError and what the hub's own client raises: httpx, under the name that it has there.
+    broken_off = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
+    try:
+        yield
+    except RemoteEntryNotFoundError:
+        raise
     except GatedRepoError as error:
         raise NotHere(f"{name}: ask for access on the hub, then run `hf auth login`") from error
     except RepositoryNotFoundError as error:

@@ -338,6 +338,157 @@ def test_a_name_that_no_repository_can_have_is_refused(name: str, cache: Path):
         hub.find(name)
 
 
+# --- a cache that others filled -------------------------------------------------------------------
+
+COMMIT = "0" * 40  # of `cached_checkpoint`
+
+
+@contextmanager
+def serving_hub(repositories: dict[str, dict[str, bytes]], asked: list[str]) -> Iterator[str]:
+    """A hub for the hub's own library: it lists files and hands them out, and notes what for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
+            path = self.path.split("?")[0].removeprefix("/api/models").strip("/")
+            owner, name, kind, *rest = [*path.split("/"), "", "", ""]
+            files = repositories.get(f"{owner}/{name}", {})
+            if kind == "resolve":
+                asked.append(f"{rest[0]}/{rest[1]}")
+                content = files.get(rest[1])
+                code = {} if content is not None else {"X-Error-Code": "EntryNotFound"}
+                self.send(404 if code else 200, content or b"", {"ETag": '"e"', **code})
+            elif kind == "tree":
+                listed = [
+                    {"type": "file", "path": file, "size": len(content), "oid": "a" * 40}
+                    for file, content in files.items()
+                ]
+                self.send(200, json.dumps(listed).encode())
+            else:
+                self.send(200, json.dumps({"id": f"{owner}/{name}", "sha": COMMIT}).encode())
+
+        def send(self, status: int, content: bytes, more: dict[str, str] = {}) -> None:  # noqa: B006
+            self.send_response(status)
+            for key, value in {"X-Repo-Commit": COMMIT, **more}.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def served(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
+    """Begin to publish a repository; what is asked for one by one is noted."""
+    repositories: dict[str, dict[str, bytes]] = {}
+    asked: list[str] = []
+
+    def publish(repository: str, **files: bytes) -> list[str]:
+        repositories[repository] = files
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        return asked
+
+    with serving_hub(repositories, asked) as endpoint:
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield publish
+
+
+NEEDS = [["first.json", "second.json"], ["third.json"]]
+
+
+def test_what_others_left_out_of_the_cache_is_fetched_at_the_revision_that_is_here(
+    cache: Path, served: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    asked = served("owner/model", **{"second.json": b"{}", "third.json": b"{}", "more.txt": b"m"})
+    folder = cached_checkpoint(cache, "owner/model")
+    found = hub.find("hf:owner/model")
+    hub.complete(found, NEEDS, ["more.txt", "not.txt"])
+    there = {path.name for path in folder.iterdir()}
+    assert there == {"config.json", "model.safetensors", "second.json", "third.json", "more.txt"}
+    assert all(file.startswith(COMMIT) for file in asked)
+    # What the publisher does not have is remembered: neither now nor offline is it missed.
+    before = list(asked)
+    hub.complete(found, NEEDS, ["more.txt", "not.txt"])
+    assert asked == before
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub.complete(found, [["first.json"], ["not.txt"]])
+
+
+def test_of_what_was_fetched_whole_the_publisher_has_no_more(
+    cache: Path, served: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    files = {"config.json": b"{}", "model.safetensors": b"x", "README.md": b"not fetched"}
+    served("owner/model", **files)
+    found = hub.find("hf:owner/model")
+    if not hasattr(huggingface_hub, "get_cached_repo_tree"):
+        hub.complete(found, NEEDS)  # older libraries do not keep the list of what there is
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    again = hub.find("hf:owner/model")  # offline too, though not all of the publisher's is here
+    hub.complete(again, NEEDS)
+    assert again == found
+    assert not (found.folder / "README.md").exists()
+
+
+def test_a_fetch_of_lent_files_that_broke_off_is_ended(
+    cache: Path, served: Callable[..., list[str]]
+):
+    served("owner/words", **{"first.json": b"{}", "third.json": b"{}"})
+    folder = cached_files(cache, "owner/words", "first.json")
+    assert hub.fetch_files("owner/words", "a model", NEEDS) == folder
+    assert (folder / "third.json").read_bytes() == b"{}"
+
+
+def test_offline_a_small_file_that_nobody_fetched_is_missed_by_its_name(cache: Path):
+    folder = cached_checkpoint(cache, "owner/model")
+    found = hub.find("hf:owner/model")
+    hub.complete(found, [], ["more.txt"])
+    with pytest.raises(Offline, match=r"none of first\.json, second\.json in the cache.*once with"):
+        hub.complete(found, NEEDS)
+    (folder / "second.json").write_text("{}")
+    with pytest.raises(Offline, match=r"hf:owner/model: no third\.json in the cache"):
+        hub.complete(found, NEEDS)
+    absent = folder.parent.parent / ".no_exist" / COMMIT
+    absent.mkdir(parents=True)
+    (absent / "third.json").touch()
+    hub.complete(found, NEEDS)
+
+
+def test_a_folder_of_ones_own_is_not_completed(tmp_path: Path, cache: Path, online: None):
+    hub.complete(hub.find(str(checkpoint(tmp_path / "own"))), NEEDS)
+
+
+def test_trouble_in_fetching_a_small_file_is_told_in_a_line(
+    online: None, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_asked: object, **_named: object) -> str:
+        raise ConnectionResetError
+
+    cached_checkpoint(cache, "owner/model")
+    found = hub.find("hf:owner/model")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(Offline, match="hf:owner/model: fetching it broke off"):
+        hub.complete(found, NEEDS)
+
+
 # --- open_clip ------------------------------------------------------------------------------------
 
 THEIRS = {"open_clip_config.json": "{}", "open_clip_model.safetensors": ""}
@@ -491,9 +642,12 @@ def test_of_a_clip_open_clips_weights_are_fetched_first(
 
 def test_a_repository_lends_files(cache: Path):
     folder = cached_files(cache, "owner/words", "tokenizer.json")
-    assert hub.fetch_files("owner/words", "a model", ("spiece.model", "tokenizer.json")) == folder
-    with pytest.raises(Offline, match=r"hf:owner/words \(for a model\) is not on this machine"):
-        hub.fetch_files("owner/words", "a model", ("spiece.model",))
+    needs = [["spiece.model", "tokenizer.json"]]
+    assert hub.fetch_files("owner/words", "a model", needs) == folder
+    with pytest.raises(Offline, match=r"hf:owner/words \(for a model\): no spiece.model in the"):
+        hub.fetch_files("owner/words", "a model", [["spiece.model"]])
+    with pytest.raises(Offline, match=r"hf:owner/more \(for a model\) is not on this machine"):
+        hub.fetch_files("owner/more", "a model", needs)
 
 
 # --- names ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ Shapes: n pictures, t texts, p pairs of a picture and one of its captions, f fac
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -176,7 +177,7 @@ def load_captioned(
         _refuse_names(spec, names)
         return _drawn(size or shapes.SIZE, progress)
     path = Path(spec)
-    if not path.exists():
+    if not _is_there(path):
         raise NotHere(
             f"no pictures {spec!r}: give shapes, a folder of class folders, a parquet file, or a "
             "CSV file of paths and captions"
@@ -311,11 +312,14 @@ def _from_tables(paths: Sequence[Path], speak: _Speaker) -> _Part:
     said: dict[Path | str, list[str]] = {}  # a row that names no picture stands for itself
     for path in paths:
         header, rows = read_table(path)
-        files = next((name for name in header if name.lower() in _PATH_COLUMNS), header[0])
+        files = _path_column(header, [row for _, row in rows], path)
         columns = _choose(speak.columns, [name for name in header if name != files], path)
         for line, row in rows:
             cells = dict(zip(header, row, strict=False))
-            picture = _beside(path, cells.get(files, "")) or f"{path} line {line}"
+            try:
+                picture = _beside(path, cells.get(files, "")) or f"{path} line {line}"
+            except OSError as error:  # a name that no file can have, a folder that is locked
+                picture = f"{path} line {line} ({error.strerror})"
             said.setdefault(picture, []).extend(_texts([cells.get(name) for name in columns]))
     pictures = ((str(key), key if isinstance(key, Path) else None) for key in said)
     return _Part(source, pictures, list(said.values()))
@@ -375,12 +379,38 @@ def _texts(cells: Sequence[Any]) -> list[str]:
     return [text for text in texts if text]
 
 
+def _path_column(header: Sequence[str], rows: Iterable[Sequence[str]], path: Path) -> str:
+    """The column that names the pictures: by what it is called, else the first if it does so."""
+    called = next((name for name in header if name.lower() in _PATH_COLUMNS), None)
+    if called is not None:
+        return called
+    for row in rows:
+        with suppress(OSError):  # of what no file can be called, another row tells
+            picture = _beside(path, row[0])
+            if picture is not None and picture.is_file():
+                return header[0]
+    raise BadData(
+        f"{path}: no column of paths: it has {', '.join(header)}, none is called "
+        f"{', '.join(_PATH_COLUMNS[:-1])} or {_PATH_COLUMNS[-1]}, and the first names no file here"
+    )
+
+
 def _beside(table: Path, name: str) -> Path | None:
-    """The file that a row names, as seen from the table; None where it names none."""
+    """The file that a row names, as seen from the table; None where it names none.
+
+    Of a name that no file can have, the system says so with an OSError.
+    """
     name = name.strip()
-    if os.sep == "/" and not (table.parent / name).exists():
+    if not (table.parent / name).exists() and os.sep == "/":
         name = name.replace("\\", "/")  # written on Windows
     return table.parent / name if name else None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # nothing can have such a name
 
 
 def _refuse_columns(source: str, columns: Sequence[str]) -> None:

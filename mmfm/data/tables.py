@@ -17,6 +17,8 @@ from mmfm.errors import BadData, NotHere
 
 TABLES = (".csv", ".tsv", ".txt")  # how the files end
 
+_END = "end"  # a last line of ours: what swallows it is a quote that was left open
+
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a CSV or TSV file: (its header, (line number, cells) of every row)."""
@@ -24,17 +26,29 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     first = text.split("\n", 1)[0]
     # Spreadsheets of half of Europe part cells by semicolons.
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(f"{text}\n{_END}", newline=""), delimiter=delimiter)
+    rows: list[tuple[int, list[str]]] = []
+    last = begin = 1  # the lines on which the row read last, and the one being read, begin
     try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((reader.line_num, row))
+            last, begin = begin, reader.line_num + 1
     except csv.Error as error:
+        if reader.line_num > begin:
+            raise BadData(_unclosed(path, begin)) from error
         raise BadData(f"{path}: line {reader.line_num} is no row of a table ({error})") from error
+    if rows.pop()[1] != [_END]:
+        raise BadData(_unclosed(path, last))
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise BadData(
             f"{path}: no table; its first line names at least two columns, as path,caption, and "
             "every line after it fills them"
         )
     header = [tidy(name) for name in rows[0][1]]
+    for name in header:
+        if name and header.count(name) > 1:
+            raise BadData(f"{path}: two columns are called {name!r}; give each a name of its own")
     for line, row in rows:
         if any(cell.strip() for cell in row[len(header) :]):
             raise BadData(
@@ -42,6 +56,10 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
                 f"a caption with {delimiter!r} in it is put in double quotes"
             )
     return header, rows[1:]
+
+
+def _unclosed(path: Path, line: int) -> str:
+    return f"{path}: a double quote opens in the row at line {line} and is never closed"
 
 
 def read_names(path: Path) -> dict[str, dict[str, list[str]]]:

@@ -1,13 +1,15 @@
 """From a name to a model that runs, and back into a file."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.data.pictures import Preprocessing
@@ -15,11 +17,24 @@ from mmfm.errors import BadInput, BadWeights
 from mmfm.files import write_whole
 from mmfm.machine import pick_device
 from mmfm.models import tokenizer_files, weights
-from mmfm.models.clip import CLIP, CLIPConfig, Towers, TwoTowers
+from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, Towers, TwoTowers
 from mmfm.models.tables import open_clip, timm, transformers
-from mmfm.models.tokenizer import Tokenizer
+from mmfm.models.tokenizer import SETTINGS, Tokenizer
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.models.wrapped import OpenCLIP
+
+_Model = TypeVar("_Model", bound=nn.Module)
+
+_PROCESSOR = "preprocessor_config.json"
+# What a tokenizer of transformers' cannot do without: of each row one file. The vocabulary, which
+# in one form is two files; then how texts are cleaned and framed.
+_TOKENIZER = (
+    tokenizer_files.VOCABULARY_FILES,
+    ("merges.txt", *(file for file in tokenizer_files.VOCABULARY_FILES if file != "vocab.json")),
+    ("tokenizer_config.json",),
+)
+_MARKS = ("special_tokens_map.json",)  # what some older ones say beside it
+_OUR_TOKENIZER = ((SETTINGS,), ("tokenizer.json", "merges.txt", "spiece.model"))
 
 
 def load_vit(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> ViT:
@@ -27,15 +42,16 @@ def load_vit(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float
 
     The folder may be ours, timm's or transformers'; it is loaded as it is, strictly.
     """
+    _check_dtype(dtype)
     where = pick_device(device)
     found = hub.find(name)
     settings = _settings(found)
     if "mmfm" in settings:
-        model, state = _ours(found, settings)
+        build, state = _ours(found, settings)
     elif "architecture" in settings:
-        model, state = _timm(found, settings)
+        build, state = _timm(found, settings)
     elif "model_type" in settings:
-        model, state = _transformers(found, settings)
+        build, state = _transformers(found, settings)
     elif "model_cfg" in settings:
         raise BadInput(f"{name}: this is open_clip's CLIP; load it with load_clip")
     else:
@@ -43,7 +59,10 @@ def load_vit(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float
     # Half precision is for running: sums of weights are made in float32 at least.
     exact = torch.promote_types(dtype, torch.float32)
     cast = {key: tensor.to(exact) for key, tensor in state.items()}
-    weights.load_strictly(model.to(exact), _fold_positions(cast, model.config, name), name)
+    config: ViTConfig = build.args[0]
+    state = _fold_positions(cast, config, name)
+    model = _drafted(build, [config.depth], state, name).to(exact).to_empty(device="cpu")
+    weights.load_strictly(model, state, name)
     model.name, model.origin = name, found.origin
     return model.to(where, dtype).eval()
 
@@ -58,17 +77,24 @@ def load_clip(
     """Load a CLIP: bundled, a path, `hf:OWNER/NAME` or open_clip's `MODEL/TAG`.
 
     With one tower named, the other costs nothing: its weights are not read. What is no pair of
-    plain transformers, but known to open_clip, is run by open_clip.
+    plain transformers, but known to open_clip, is run by open_clip; of that both towers are read,
+    and the other one is let go afterwards.
     """
     if towers not in get_args(Towers):
         raise BadInput(f"towers {towers!r} is none of {', '.join(get_args(Towers))}")
+    _check_dtype(dtype)
     where = pick_device(device)
     found = hub.find(name, hub.FOR_CLIP)
     settings = _settings(found)
+    foreign = None
+    if "model_cfg" in settings:
+        with _translating(found):
+            open_clip.check_settings(settings, _settings_of(found))
+            foreign = open_clip.unlike(settings["model_cfg"])
     model: TwoTowers
     if "mmfm" in settings:
         model = _joined(found, _our_clip(found, settings, towers), towers, dtype)
-    elif "model_cfg" in settings and open_clip.unlike(settings["model_cfg"]):
+    elif foreign is not None:
         model = _wrapped(found, settings, towers)
     elif "model_cfg" in settings:
         model = _joined(found, _open_clip(found, settings, towers), towers, dtype)
@@ -83,6 +109,60 @@ def load_clip(
     for number, value in exact:
         number.data = value.to(where)
     return model.eval()
+
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def _check_dtype(dtype: torch.dtype) -> None:
+    if dtype not in _DTYPES:
+        known = ", ".join(str(one) for one in _DTYPES)
+        raise BadInput(f"dtype {dtype} is none in which a model runs here: {known}")
+
+
+def _drafted(
+    build: Callable[[], _Model], depths: Sequence[int], state: Mapping[str, Tensor], name: str
+) -> _Model:
+    """A model of shapes without numbers, held against the weights.
+
+    So settings that ask for a model of any size cost nothing, and fresh weights are not drawn only
+    to be written over.
+    """
+    if max(depths) > len(state):  # nor may it take all day to lay out
+        raise BadWeights(f"{name}: says that it has {max(depths)} layers, of {len(state)} weights")
+    try:
+        with torch.device("meta"):
+            model = build()
+    except RuntimeError as error:
+        raise BadWeights(f"{name}: settings of a size that no model has ({error})") from error
+    weights.check(model, state, name)
+    return model
+
+
+def _settings_of(found: hub.Found, file: str | None = None) -> str:
+    return f"{found.name}: its {file or found.layout.settings}"
+
+
+@contextmanager
+def _translating(found: hub.Found, file: str | None = None) -> Generator[None]:
+    """Settings that somebody damaged can trip whoever reads them: say whose they are."""
+    where = _settings_of(found, file)
+    try:
+        yield
+    except BadInput as error:
+        if str(error).startswith(found.name):
+            raise
+        raise BadInput(f"{where}: {error}") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise BadWeights(f"{where}: settings of another version, or damaged ({what})") from error
 
 
 @dataclass(frozen=True)
@@ -124,17 +204,19 @@ def _joined(found: hub.Found, parts: _Parts, towers: Towers, dtype: torch.dtype)
         raise BadInput(f"{name}: holds one tower only; load it with towers={parts.towers!r}")
     # Half precision is for running: sums of weights are made in float32 at least.
     exact = torch.promote_types(dtype, torch.float32)
+    sizes = weights.shapes(found.weights)
+    depths = [parts.config.image.depth, parts.config.text.depth]
+    drafts = {
+        which: partial(CLIP, parts.config, parts.preprocessing, parts.tokenizer, towers=which)
+        for which in (parts.towers, towers)
+    }
+    _drafted(drafts[parts.towers], depths, parts.ours(sizes, name, exact), name)
     if towers != parts.towers:
-        sizes = weights.shapes(found.weights)
-        with torch.device("meta"):
-            whole = CLIP(parts.config)
-        weights.check(whole, parts.ours(sizes, name, exact), name)
         other = "text" if towers == "image" else "image"
         homes = parts.homes(sizes, name)
         wanted = [key for key, home in homes.items() if not home.startswith(other)]
-    # On the meta device a model has shapes and no numbers: none are drawn to be written over.
     with torch.device("meta"):
-        model = CLIP(parts.config, parts.preprocessing, parts.tokenizer, towers=towers)
+        model = drafts[towers]()
     model = model.to(exact).to_empty(device="cpu")
     state = parts.ours(weights.read(found.weights, wanted), name, exact)
     weights.load_strictly(model, state, name)
@@ -143,22 +225,31 @@ def _joined(found: hub.Found, parts: _Parts, towers: Towers, dtype: torch.dtype)
 
 def _our_clip(found: hub.Found, settings: Mapping[str, Any], towers: Towers) -> _Parts:
     _demand("clip", settings, found.name)
-    try:
+    with _translating(found):
         config = CLIPConfig(**settings["config"])
+        for part in (config, config.image, config.text):
+            _check_numbers(part)
         preprocessing = Preprocessing(**settings["preprocessing"])
         reads = settings["tokenizer"] and towers != "image"
-        holds = settings["towers"]
-    except (KeyError, TypeError) as error:
-        raise BadWeights(f"{found.name}: settings of another version ({error})") from error
+        holds: Towers = settings["towers"]
+        if holds not in get_args(Towers):
+            raise ValueError(f"towers {holds!r}")
+    if reads:
+        hub.complete(found, _OUR_TOKENIZER)
     tokenizer = tokenizer_files.ours(found.folder) if reads else None
     return _Parts(config, preprocessing, tokenizer, holds)
 
 
 def _open_clip(found: hub.Found, settings: Mapping[str, Any], towers: Towers) -> _Parts:
     given = settings["model_cfg"]
+    with _translating(found):
+        config = open_clip.config(given)
+        preprocessing = open_clip.preprocessing(
+            settings.get("preprocess_cfg", {}), given, found.name
+        )
     return _Parts(
-        open_clip.config(given),
-        open_clip.preprocessing(settings.get("preprocess_cfg", {}), given, found.name),
+        config,
+        preprocessing,
         None if towers == "image" else _open_clip_tokenizer(found, given["text_cfg"]),
         table=open_clip.table(given),
         prefix=open_clip.PREFIX,
@@ -171,30 +262,49 @@ def _open_clip_tokenizer(found: hub.Found, text: Mapping[str, Any]) -> Tokenizer
     repository = tokenizer_files.repository(text)
     folder = found.folder
     if repository is not None and found.origin == "hub":
-        folder = hub.fetch_files(repository, found.name, tokenizer_files.FILES)
+        folder = hub.fetch_files(repository, found.name, _TOKENIZER, also=_MARKS)
     return tokenizer_files.for_open_clip(text, folder)
 
 
 def _transformers_clip(found: hub.Found, settings: Mapping[str, Any], towers: Towers) -> _Parts:
-    config = transformers.clip_config(settings, found.name)
+    with _translating(found):
+        transformers.check_settings(settings, _settings_of(found))
+        config = transformers.clip_config(settings, found.name)
     family = settings["model_type"]
-    # transformers 5 may keep the picture's part among that of the text.
-    processor = found.settings("preprocessor_config.json")
-    if processor is None:
-        processor = (found.settings("processor_config.json") or {}).get("image_processor")
     reads = towers != "image"
+    processor = _processor(found, _TOKENIZER if reads else (), _MARKS if reads else ())
+    with _translating(found, _PROCESSOR):
+        preprocessing = transformers.preprocessing(processor, family, config.image, found.name)
     return _Parts(
         config,
-        transformers.preprocessing(processor, family, config.image, found.name),
+        preprocessing,
         tokenizer_files.for_transformers(settings, found.folder) if reads else None,
         table=transformers.CLIP_TABLES[family],
         unused=transformers.CLIP_UNUSED,
     )
 
 
+def _processor(
+    found: hub.Found, needs: Sequence[Sequence[str]] = (), also: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """What transformers does with pictures; None where its publisher says nothing of it.
+
+    transformers 5 may keep the picture's part among that of the text. In one go with it comes what
+    else is needed from the hub.
+    """
+    own, joint = _PROCESSOR, "processor_config.json"
+    if not (found.settings(joint) or {}).get("image_processor"):
+        needs = (*needs, (own,), (own, joint))
+    hub.complete(found, needs, also)
+    return found.settings(own) or (found.settings(joint) or {}).get("image_processor")
+
+
 def _wrapped(found: hub.Found, settings: Mapping[str, Any], towers: Towers) -> TwoTowers:
     given = settings["model_cfg"]
-    preprocessing = open_clip.preprocessing(settings.get("preprocess_cfg", {}), given, found.name)
+    with _translating(found):
+        preprocessing = open_clip.preprocessing(
+            settings.get("preprocess_cfg", {}), given, found.name
+        )
     reads = towers != "image"
     tokenizer = _open_clip_tokenizer(found, given["text_cfg"]) if reads else None
     model = OpenCLIP(given, preprocessing, tokenizer, name=found.name)
@@ -248,6 +358,13 @@ def _settings(found: hub.Found) -> dict[str, Any]:
     return beside
 
 
+def _check_numbers(config: ViTConfig | TextConfig | CLIPConfig) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.type is int and type(value) is not int:
+            raise TypeError(f"{field.name} is {value!r:.40}")
+
+
 def _demand(kind: str, settings: Mapping[str, Any], name: str) -> None:
     given = settings.get("model")
     if given != kind:
@@ -255,29 +372,41 @@ def _demand(kind: str, settings: Mapping[str, Any], name: str) -> None:
         raise BadInput(f"{name}: this is a {given!r}, not a {kind!r}{mend}")
 
 
-def _ours(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, dict[str, Tensor]]:
+# A ViT of some settings, and its weights.
+_Draft = tuple[partial[ViT], dict[str, Tensor]]
+
+
+def _ours(found: hub.Found, settings: Mapping[str, Any]) -> _Draft:
     _demand("vit", settings, found.name)
-    try:
+    with _translating(found):
         config = ViTConfig(**settings["config"])
+        _check_numbers(config)
         preprocessing = Preprocessing(**settings["preprocessing"])
-    except (KeyError, TypeError) as error:
-        raise BadWeights(f"{found.name}: settings of another version ({error})") from error
-    return ViT(config, preprocessing, settings.get("labels", ())), weights.read(found.weights)
+        labels = tuple(settings.get("labels", ()))
+    return partial(ViT, config, preprocessing, labels), weights.read(found.weights)
 
 
-def _timm(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, dict[str, Tensor]]:
+def _timm(found: hub.Found, settings: Mapping[str, Any]) -> _Draft:
     built = timm.build(str(found.folder), found.name)
-    config = timm.config(built, found.name)
+    with _translating(found):
+        config = timm.config(built, found.name)
+        preprocessing = timm.preprocessing(built, config, found.name)
+        labels = timm.labels(settings, built)
     theirs = weights.read(found.weights)
     state = weights.translate(theirs, timm.table(built), found.name, unused=timm.UNUSED)
-    preprocessing = timm.preprocessing(built, config, found.name)
-    return ViT(config, preprocessing, timm.labels(settings, built)), state
+    return partial(ViT, config, preprocessing, labels), state
 
 
-def _transformers(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, dict[str, Tensor]]:
+def _transformers(found: hub.Found, settings: Mapping[str, Any]) -> _Draft:
+    transformers.check_settings(settings, _settings_of(found))
+    processor = _processor(found)
     theirs = weights.read(found.weights)
     family = settings["model_type"]
-    config = transformers.config(settings, theirs, found.name)
+    with _translating(found):
+        config = transformers.config(settings, theirs, found.name)
+        labels = transformers.labels(settings) if config.classes else ()
+    with _translating(found, _PROCESSOR):
+        preprocessing = transformers.preprocessing(processor, family, config, found.name)
     state = weights.translate(
         theirs,
         transformers.TABLES[family],
@@ -285,10 +414,7 @@ def _transformers(found: hub.Found, settings: Mapping[str, Any]) -> tuple[ViT, d
         prefix=transformers.prefix(theirs),
         unused=transformers.unused(theirs),
     )
-    processor = found.settings("preprocessor_config.json")
-    preprocessing = transformers.preprocessing(processor, family, config, found.name)
-    labels = transformers.labels(settings) if config.classes else ()
-    return ViT(config, preprocessing, labels), state
+    return partial(ViT, config, preprocessing, labels), state
 
 
 def _fold_positions(

@@ -9,9 +9,10 @@ common space, h heads.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 from math import log
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -116,10 +117,11 @@ class TextOutput:
 
     tokens: Float[Tensor, "b n d"]  # after the last norm
     pooled: Float[Tensor, "b d"]
+    place: Int64[Tensor, " b"]  # where in each row the token stands that sums it up
     layers: list[Float[Tensor, "b n d"]] = field(default_factory=list[Tensor])
     """On request: the tokens before the first block, then after each block."""
     attention: dict[int, Float[Tensor, "b h n n"]] = field(default_factory=dict[int, Tensor])
-    """On request: which token looked at which, by block."""
+    """On request: which token looked at which, by block. A gradient of `pooled` reaches it."""
 
 
 class TextTransformer(nn.Module):
@@ -159,7 +161,8 @@ class TextTransformer(nn.Module):
     ) -> TextOutput:
         """Read rows of token numbers, at most `context` in each.
 
-        `layers` and `attention` (of all blocks, or of those named) are handed out too.
+        `layers` and `attention` (of all blocks, or of those named) are handed out too. What is
+        handed out as attention is what the blocks compute with, so that gradients reach it.
         """
         c = self.config
         wanted = range(c.depth) if attention is True else (attention or ())
@@ -175,15 +178,18 @@ class TextTransformer(nn.Module):
         for number, block in enumerate(self.blocks):
             if number in wanted:
                 assert isinstance(block, Block)
-                weights[number] = block.attention_weights(x)  # b h n n
-            x = block(x)  # b n d
+                x, weights[number] = block.look(x)  # b n d, b h n n
+            else:
+                x = block(x)  # b n d
             if layers:
                 tokens.append(x)
 
         x = self.norm_after(x)  # b n d
+        place = self._place(ids)  # b
         return TextOutput(
             tokens=x,
-            pooled=x[torch.arange(len(x), device=x.device), self._place(ids)],  # b d
+            pooled=x[torch.arange(len(x), device=x.device), place],  # b d
+            place=place,
             layers=tokens if layers else [],
             attention=weights,
         )
@@ -264,26 +270,38 @@ class TwoTowers(nn.Module, ABC):
     # Not in inference_mode, whose rows could not be multiplied by the scale outside of it.
     @torch.no_grad()
     def encode_image(
-        self, pictures: Sequence[str | Path | Image.Image] | Tensor, *, batch: int = 64
+        self, pictures: Iterable[str | Path | bytes | Image.Image] | Tensor, *, batch: int = 64
     ) -> Float[Tensor, "n e"]:
         """Turn picture files, pictures or a prepared tensor into rows of length 1."""
-        if isinstance(pictures, str | Path | Image.Image):
+        if isinstance(pictures, str | Path | bytes | Image.Image):
             raise BadInput("one picture where a list of pictures is expected: write [picture]")
+        items = _listed(pictures, "pictures")
+        _require(
+            not isinstance(items, Tensor) or items.is_floating_point(),
+            f"a tensor of {getattr(items, 'dtype', '')} is no prepared picture; bytes become "
+            "floating-point numbers by preprocessing.normalise",
+        )
 
         def project(part: Any) -> Tensor:
             if not isinstance(part, Tensor):
                 part = self.preprocessing.batch([_opened(picture) for picture in part])
             return self.project_image(part.to(self.weight))
 
-        return self._rows(project, pictures, batch)
+        return self._rows(project, items, batch)
 
     @torch.no_grad()
     def encode_text(
-        self, texts: Sequence[str] | Int64[Tensor, "b n"], *, batch: int = 256
+        self, texts: Iterable[str] | Int64[Tensor, "b n"], *, batch: int = 256
     ) -> Float[Tensor, "n e"]:
         """Turn texts, or the rows of token numbers that they became, into rows of length 1."""
         if isinstance(texts, str):
             raise BadInput(f"one text where a list of texts is expected: write [{texts!r:.60}]")
+        items = _listed(texts, "texts")
+        if isinstance(items, Tensor):
+            known = items.dtype in (torch.int64, torch.int32)
+            _require(known, f"token numbers are whole (int64 or int32), not {items.dtype}")
+        elif strange := [text for text in items if not isinstance(text, str)]:
+            raise BadInput(f"a text is a str, not {_kind(strange[0])}: {strange[0]!r:.40}")
 
         def project(part: Any) -> Tensor:
             ids = part if isinstance(part, Tensor) else self._tokenized(part)
@@ -291,7 +309,7 @@ class TwoTowers(nn.Module, ABC):
             _require(known, f"{self.source}: knows token numbers from 0 to {self.vocabulary - 1}")
             return self.project_text(ids.to(self.weight.device))
 
-        return self._rows(project, texts, batch)
+        return self._rows(project, items, batch)
 
     def _tokenized(self, texts: Sequence[str]) -> Int64[Tensor, "b n"]:
         if self.tokenizer is None:
@@ -381,8 +399,26 @@ def _fitting(tokenizer: Tokenizer | None, config: TextConfig) -> Tokenizer | Non
     return tokenizer
 
 
-def _opened(picture: str | Path | Image.Image) -> Image.Image:
-    return picture if isinstance(picture, Image.Image) else open_picture(picture)
+def _listed(items: Any, what: str) -> Sequence[Any] | Tensor:
+    if isinstance(items, Tensor | list | tuple):
+        return items
+    _require(isinstance(items, Iterable), f"{what} come as a list or a tensor, not {_kind(items)}")
+    return list(items)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _opened(picture: Any) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture
+    known = isinstance(picture, str | Path | bytes)
+    _require(
+        known,
+        f"a picture is a path, a PIL picture or the bytes of a file, not {_kind(picture)}",
+    )
+    return open_picture(BytesIO(picture) if isinstance(picture, bytes) else picture)
 
 
 def _unit(x: Float[Tensor, "b e"]) -> Float[Tensor, "b e"]:

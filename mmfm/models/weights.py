@@ -173,6 +173,7 @@ def _parts(ours: str, layer: tuple[str, ...], tensor: Tensor) -> dict[str, Tenso
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     """Put weights into a model: every one there, none left over, each of the right shape."""
     check(model, state, name)
+    check_finite(state, name)
     model.load_state_dict(dict(state), strict=True)
 
 
@@ -197,6 +198,20 @@ def check(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     ]
     if faults:
         raise BadWeights(f"{name}: the weights do not fit the model; " + "; ".join(faults))
+
+
+def check_finite(state: Mapping[str, Tensor], name: str) -> None:
+    """Raise for weights that are no numbers, or infinite: a run that fell over leaves such."""
+
+    def is_finite(tensor: Tensor) -> bool:
+        # What is not finite makes the sum so, too, and that costs no second tensor. The sum alone
+        # may be too large for its type.
+        exact = torch.promote_types(tensor.dtype, torch.float32)
+        return bool(tensor.sum(dtype=exact).isfinite()) or bool(tensor.isfinite().all())
+
+    odd = [key for key, x in state.items() if x.is_floating_point() and not is_finite(x)]
+    if odd:
+        raise BadWeights(f"{name}: weights with NaN or infinite numbers in them: {_some(odd)}")
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmfm import hub
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadWeights
+from mmfm.models import weights
 from mmfm.models.clip import Towers, TwoTowers
 from mmfm.models.tokenizer import Tokenizer
 
@@ -67,6 +68,10 @@ class OpenCLIP(TwoTowers):
         except Exception as error:  # a damaged file meets nearly any exception in there
             reason = " ".join(str(error).split())
             raise BadWeights(f"{path}: open_clip cannot read it ({reason:.300})") from error
+        # CoCa's writer of captions is never asked here, and a part of it open_clip leaves undrawn.
+        state = self.model.state_dict()
+        asked = {key: x for key, x in state.items() if not key.startswith("text_decoder.")}
+        weights.check_finite(asked, str(path))
 
     def keep(self, towers: Towers) -> None:
         """Let go of the tower that is not wanted, and of its memory."""
@@ -94,7 +99,7 @@ def _built(settings: Mapping[str, Any], name: str) -> Any:
     language_model = settings["text_cfg"].get("hf_model_name")
     if language_model:
         # Its settings lie in a repository of their own, where open_clip will look for them.
-        hub.fetch_files(language_model, name, ("config.json",))
+        hub.fetch_files(language_model, name, [["config.json"]])
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
     given = deepcopy(dict(settings))

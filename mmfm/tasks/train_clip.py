@@ -103,7 +103,7 @@ def train_clip(
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
     pictures, held_out = _load(pairs, recipe, progress)
-    asked, recipe = recipe.plan.batch, _within(recipe, len(pictures))
+    asked, recipe = recipe.plan.batch, _within(recipe, len(pictures), pairs.data)
     settings = {"mmfm": 1, "train": "clip", **pairs.plain(), "recipe": recipe.plain()}
     # A recipe that cannot be carried out must not leave a folder behind.
     model = build(recipe, pictures)
@@ -163,12 +163,14 @@ def _load(
     return pictures, held_out
 
 
-def _within(recipe: ClipRecipe, pictures: int) -> ClipRecipe:
+def _within(recipe: ClipRecipe, pictures: int, data: str) -> ClipRecipe:
     """The recipe with a batch in which no picture has to come twice."""
     team = int(os.environ.get("WORLD_SIZE", "1"))  # each process takes as many
     most = pictures // team * team
     if most < 2:
-        raise BadInput(f"too few to train on ({pictures}): pictures are compared with one another")
+        raise BadInput(
+            f"{data}: too few to train on ({pictures}): pictures are compared with one another"
+        )
     return recipe.changed({"batch": most}) if recipe.plan.batch > most else recipe
 
 

@@ -313,10 +313,39 @@ def test_pictures_that_cannot_be_read_are_counted_and_named(pairs):
         ("path,caption\npictures/red.png,빨강".encode("utf-16-le"), "save it as UTF-8"),
         (b"path,caption\npictures/red.png," + b"x" * 200_000, "line 2 is no row"),
         (b"path,caption\npictures/red.png,\n", "no readable picture"),
+        (b"path,caption,caption\npictures/red.png,a,b\n", "two columns are called 'caption'"),
+        (b"photo,caption\nred,a\nlime,b\n", "it has photo, caption, none is called path, file,"),
+        (b'path,caption\npictures/red.png,a\n\npictures/lime.png,"b\nx.png,c\n', "at line 4 and"),
+        (b'path,caption\npictures/red.png,"a\n' + b"x.png,c\n" * 30_000, "at line 2 and"),
+        (b'path,"caption\npictures/red.png,a\n', "at line 1 and"),
     ],
 )
 def test_what_is_no_table_of_pairs_is_refused(pairs, content, reason):
     assert reason in refusal(BadData, write(pairs / "pairs.csv", content))
+
+
+def test_quotes_and_empty_names_that_are_in_order_are_no_fault(pairs):
+    rows = (
+        b'photo,caption,,\npictures/red.png,"a ""red"" one,\nwarm",,\npictures/lime.png,5" wide\n'
+    )
+    assert said(load(write(pairs / "pairs.csv", rows))) == {
+        "red": ['a "red" one, warm'],
+        "lime": ['5" wide'],
+    }
+
+
+def test_a_path_that_no_file_can_have_is_named_and_left_out(pairs):
+    long = "x" * 300 + ".png"
+    rows = f"path,caption\n{long},a\npictures/lime.png,b\ny\\{long},c\n"
+    table = write(pairs / "pairs.csv", rows)
+    pictures = load(table)
+    assert said(pictures) == {"lime": ["b"]}
+    assert [which for which, _ in pictures.skipped] == [
+        f"{table} line 2 (File name too long)", f"{table} line 4 (File name too long)",
+    ]  # fmt: skip
+    write(table, rows.replace("path,", "photo,"))  # the first column still names a file
+    assert said(load(table)) == {"lime": ["b"]}
+    assert "no pictures 'xxx" in refusal(NotHere, "x" * 300)
 
 
 def test_the_table_beside_a_training_table_is_held_out(pairs):

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -122,6 +124,18 @@ def test_the_tower_hands_out_layers_and_attention():
     torch.testing.assert_close(rows.sum(-1), torch.ones(2, 2, 7))
     assert rows.triu(1).count_nonzero() == 0
     assert model(ids).layers == [] and model(ids).attention == {}
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_that_is_asked_for_changes_no_number_and_a_gradient_reaches_it(causal: bool):
+    model = tower(causal=causal).double().requires_grad_(False)
+    ids = torch.tensor([[1, 50, 4, 2, 0, 0], [1, 9, 8, 7, 6, 2]])
+    plain, out = model(ids), model(ids, attention=True)
+    torch.testing.assert_close(out.tokens, plain.tokens, rtol=0, atol=1e-9)
+    torch.testing.assert_close(out.pooled, plain.pooled, rtol=0, atol=1e-9)
+    assert out.place.tolist() == [3, 5]
+    for gradient in torch.autograd.grad(out.pooled.square().sum(), list(out.attention.values())):
+        assert gradient.abs().sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -250,6 +264,54 @@ def test_encoding_remembers_nothing_for_a_gradient_and_its_rows_can_be_computed_
 def test_rows_are_one_long_in_half_precision_too():
     rows = random_model().to(torch.bfloat16).encode_text(CAPTIONS)
     torch.testing.assert_close(rows.norm(dim=-1), torch.ones(3), rtol=0, atol=1e-6)
+
+
+def test_pictures_may_be_encoded_bytes_and_come_one_by_one(tmp_path: Path):
+    model = random_model()
+    pictures = [noise(40, 30), noise(17, 50)]
+    for number, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{number}.png")
+    files = [(tmp_path / f"{number}.png").read_bytes() for number in range(2)]
+    rows = model.encode_image(pictures)
+    assert torch.equal(model.encode_image(files), rows)
+    assert torch.equal(
+        model.encode_image(iter(pictures), batch=1), model.encode_image(pictures, batch=1)
+    )
+    assert torch.equal(model.encode_text(text for text in CAPTIONS), model.encode_text(CAPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "says"),
+    [
+        (None, "a list or a tensor, not NoneType"),
+        (3, "a list or a tensor, not int"),
+        (b"\x89PNG", "write [picture]"),
+        ([None], "not NoneType"),
+        ([np.zeros((16, 24, 3), np.uint8)], "not ndarray"),
+        (np.zeros((2, 16, 24, 3), np.uint8), "not ndarray"),
+        ([torch.zeros(3, 16, 24)], "not Tensor"),
+        ([b"no picture"], "picture"),
+        (torch.zeros(2, 3, 16, 24, dtype=torch.uint8), "preprocessing.normalise"),
+    ],
+    ids=str,
+)
+def test_what_is_no_picture_is_refused_in_one_line(pictures: Any, says: str):
+    assert says in refusal(lambda: random_model().encode_image(pictures))
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (None, "a list or a tensor, not NoneType"),
+        (["a", None], "a text is a str, not NoneType"),
+        (["a", b"b"], "a text is a str, not bytes"),
+        (torch.tensor([[1.0, 2.0]]), "not torch.float32"),
+        (torch.tensor([[True, False]]), "not torch.bool"),
+    ],
+    ids=str,
+)
+def test_what_is_no_text_is_refused_in_one_line(texts: Any, says: str):
+    assert says in refusal(lambda: random_model().encode_text(texts))
 
 
 def test_one_thing_where_a_list_is_expected_is_refused():
@@ -557,6 +619,69 @@ def test_a_tokenizer_may_lie_in_a_repository_of_its_own(cached: Callable[[str], 
     assert loaded.source == "hf:owner/clip (hub)"
 
 
+def test_a_cache_that_holds_half_of_a_repository_is_no_whole_model(cached: Callable[[str], Path]):
+    """As transformers' CLIPModel leaves it: how pictures and texts are read is not known then."""
+    folder = cached("owner/clip")
+    write_transformers(folder)
+    processor = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    words = [(folder / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")]
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    absent = folder.parent.parent / ".no_exist" / folder.name
+    absent.mkdir(parents=True)
+
+    def line(towers: Any = "both") -> str:
+        start = time.perf_counter()
+        said = refusal(lambda: load_clip("hf:owner/clip", towers=towers), Offline)
+        assert time.perf_counter() - start < 2
+        return said
+
+    assert "tokenizer.json" in line()
+    (folder / "tokenizer.json").write_bytes(words[0])
+    assert "no tokenizer_config.json" in line()
+    (folder / "tokenizer_config.json").write_bytes(words[1])
+    assert "no preprocessor_config.json" in line()
+    assert "no preprocessor_config.json" in line("image")
+    # The publisher may have none: then it is remembered, and the family's own is meant.
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        (absent / name).touch()
+    assert load_clip("hf:owner/clip").preprocessing.std[0] == pytest.approx(0.26862954)
+    (absent / "processor_config.json").unlink()
+    assert "no preprocessor" not in (said := line()) and "processor_config.json" in said
+    joint = {"image_processor": {**processor, "image_std": [0.25] * 3}}
+    (folder / "processor_config.json").write_text(json.dumps(joint))
+    assert load_clip("hf:owner/clip").preprocessing.std == (0.25, 0.25, 0.25)
+    (folder / "processor_config.json").write_text("{}")
+    (absent / "preprocessor_config.json").unlink()
+    assert "no preprocessor_config.json" in line()
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({**processor, "image_std": [0.5] * 3})
+    )
+    assert load_clip("hf:owner/clip").preprocessing.std == (0.5, 0.5, 0.5)
+
+
+def test_a_picture_model_needs_its_processor_from_the_cache_too(cached: Callable[[str], Path]):
+    folder = cached("owner/vit")
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small |= {"intermediate_size": 24, "image_size": 16, "patch_size": 8}
+    config = transformers.ViTConfig(**small)
+    transformers.ViTModel(config).save_pretrained(folder)
+    assert "no preprocessor_config.json" in refusal(lambda: load_vit("hf:owner/vit"), Offline)
+    size = {"height": 16, "width": 16}
+    (folder / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    assert load_vit("hf:owner/vit").preprocessing.size == (16, 16)
+    transformers.ViTModel(config).save_pretrained(folder.parents[3] / "own")
+    assert load_vit(str(folder.parents[3] / "own")).preprocessing.size == (16, 16)
+
+
+def test_our_own_tokenizer_is_missed_from_the_cache(cached: Callable[[str], Path]):
+    folder = cached("owner/ours")
+    save_clip(random_model(), folder)
+    assert load_clip("hf:owner/ours").tokenizer is not None
+    (folder / "tokenizer.json").unlink()
+    assert "tokenizer.json" in refusal(lambda: load_clip("hf:owner/ours"), Offline)
+
+
 def test_towers_that_no_model_has_are_refused(folder: Path):
     line = refusal(lambda: load_clip(str(folder), towers="images"))  # type: ignore[arg-type]
     assert "both, image, text" in line
@@ -569,6 +694,144 @@ def test_settings_of_another_version_are_refused(folder: Path):
     for change in ({"config": {"depth": 3}}, {"preprocessing": None}):
         save_file(load_file(path), path, {"mmfm": json.dumps({**settings, **change})})
         assert "another version" in refusal(lambda: load_clip(str(folder)), BadWeights)
+
+
+def change_settings(path: Path, **changes: Any) -> None:
+    """Set settings by their names, of parts too: `text_cfg__heads`; `...` takes one away."""
+    settings = json.loads(path.read_text())
+    for name, value in changes.items():
+        *parts, last = name.split("__")
+        part = settings
+        for key in parts:
+            part = part[key]
+        part.pop(last, None)
+        if value is not ...:
+            part[last] = value
+    path.write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_cfg": {}}, "vision_cfg, text_cfg, embed_dim"),
+        ({"model_cfg": []}, "model_cfg is []"),
+        ({"model_cfg__vision_cfg": ...}, "says nothing of vision_cfg"),
+        ({"model_cfg__text_cfg": ...}, "says nothing of text_cfg"),
+        ({"model_cfg__embed_dim": ...}, "says nothing of embed_dim"),
+        ({"model_cfg__text_cfg": None}, "text_cfg is None"),
+        ({"preprocess_cfg": None}, "preprocess_cfg is None"),
+        ({"preprocess_cfg": {"mean": [0.5]}}, "mean is [0.5]"),
+        ({"preprocess_cfg": {"std": "x"}}, "std is 'x'"),
+        ({"preprocess_cfg": {"std": 0}}, "std"),
+        ({"model_cfg__vision_cfg__patch_size": 0}, "patch_size is 0"),
+        ({"model_cfg__vision_cfg__patch_size": None}, "its open_clip_config.json"),
+        ({"model_cfg__vision_cfg__head_width": 0}, "head_width is 0"),
+        ({"model_cfg__vision_cfg__head_width": 64}, "0 heads"),
+        ({"model_cfg__vision_cfg__layers": "x"}, "layers is 'x'"),
+        ({"model_cfg__vision_cfg__pool_type": []}, "pool_type is []"),
+        ({"model_cfg__vision_cfg__norm_kwargs": {"eps": "x"}}, "eps is 'x'"),
+        ({"model_cfg__vision_cfg__act_kwargs": 3}, "act_kwargs is 3"),
+        ({"model_cfg__vision_cfg__timm_model_name": 3}, "timm_model_name is 3"),
+        ({"model_cfg__text_cfg__heads": "8"}, "heads is '8'"),
+        ({"model_cfg__text_cfg__heads": 7}, "7 heads"),
+        ({"model_cfg__text_cfg__layers": 1_000_000}, "1000000 layers"),
+        ({"model_cfg__text_cfg__context_length": 10**9}, "context_length is 1000000000"),
+        ({"model_cfg__text_cfg__context_length": 10**7}, "text.positions"),
+        ({"model_cfg__text_cfg__vocab_size": 10**7}, "text.embed.weight"),
+        ({"model_cfg__text_cfg__tokenizer_kwargs": []}, "tokenizer_kwargs is []"),
+    ],
+    ids=str,
+)
+def test_settings_of_open_clips_that_no_model_has_are_named(
+    changes: dict[str, Any], says: str, tmp_path: Path
+):
+    write_open_clip(tmp_path)
+    change_settings(tmp_path / "open_clip_config.json", **changes)
+    line = refusal(lambda: load_clip(str(tmp_path)), MmfmError)
+    assert says in line and str(tmp_path) in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_type": []}, "model_type is []"),
+        ({"vision_config": 3}, "vision_config is 3"),
+        ({"vision_config__patch_size": 0}, "patch_size is 0"),
+        ({"vision_config__hidden_size": "x"}, "hidden_size is 'x'"),
+        ({"vision_config__image_size": {"height": 16}}, "image_size is {'height': 16}"),
+        ({"vision_config__image_size": 10**6}, "image.positions"),
+        ({"vision_config__num_hidden_layers": 10**6}, "1000000 layers"),
+        ({"vision_config__hidden_act": []}, "hidden_act is []"),
+        ({"text_config__eos_token_id": [2]}, "eos_token_id is [2]"),
+        ({"text_config__max_position_embeddings": 10**7}, "text.positions"),
+        ({"projection_dim": True}, "projection_dim is True"),
+    ],
+    ids=str,
+)
+def test_settings_of_transformers_that_no_model_has_are_named(
+    changes: dict[str, Any], says: str, tmp_path: Path
+):
+    write_transformers(tmp_path)
+    change_settings(tmp_path / "config.json", **changes)
+    line = refusal(lambda: load_clip(str(tmp_path)), MmfmError)
+    assert says in line and str(tmp_path) in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"resample": 4}, "resample is 4, not one of 0 (nearest), 1 (lanczos)"),
+        ({"resample": 9}, "resample is 9"),
+        ({"resample": []}, "resample is []"),
+        ({"size": "x"}, "size is 'x'"),
+        ({"size": {"shortest_edge": "x"}}, "size is {'shortest_edge': 'x'}"),
+        ({"image_mean": 3}, "image_mean is 3"),
+        ({"image_std": [0, 1, 1]}, "std is above 0"),
+    ],
+    ids=str,
+)
+def test_a_processor_that_cannot_be_is_named(changes: dict[str, Any], says: str, tmp_path: Path):
+    write_transformers(tmp_path)
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text('{"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}')
+    assert load_clip(str(tmp_path)).preprocessing.interpolation == "bicubic"
+    change_settings(path, **changes)
+    line = refusal(lambda: load_clip(str(tmp_path)), MmfmError)
+    assert says in line and "preprocessor_config.json" in line and str(tmp_path) in line
+
+
+@pytest.mark.parametrize("changes", [{"heads": "2"}, {"depth": 10**6}, {"context": 10**7}])
+def test_our_own_settings_are_held_against_the_weights(folder: Path, changes: dict[str, Any]):
+    path = folder / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        settings = json.loads(file.metadata()["mmfm"])
+    settings["config"]["text"] |= changes
+    save_file(load_file(path), path, {"mmfm": json.dumps(settings)})
+    refusal(lambda: load_clip(str(folder)), BadWeights)
+
+
+def test_a_type_that_no_model_runs_in_is_refused(folder: Path):
+    assert "torch.int8" in refusal(lambda: load_clip(str(folder), dtype=torch.int8))
+    assert "torch.int8" in refusal(lambda: load_vit("vit-nano", dtype=torch.int8))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_weights_that_are_no_numbers_are_named(writer: str, number: float, tmp_path: Path):
+    WRITERS[writer](tmp_path)
+
+    def spoil(state: dict[str, Tensor]) -> None:
+        key = next(key for key in state if key.endswith(("mlp.up.bias", "c_fc.bias", "fc1.bias")))
+        state[key][2] = number
+
+    rewrite(next(tmp_path.glob("*.safetensors")), spoil)
+    line = refusal(lambda: load_clip(str(tmp_path)), BadWeights)
+    assert "blocks.0.mlp.up.bias" in line and str(tmp_path) in line
+
+
+def test_large_numbers_are_numbers():
+    large = {"a": torch.full((3,), 3e38), "b": torch.full((3,), 6e4, dtype=torch.float16)}
+    weights.check_finite(large, "x")
 
 
 # --- what open_clip runs --------------------------------------------------------------------------
@@ -654,10 +917,21 @@ def test_one_tower_of_what_open_clip_runs_can_be_kept_alone(kind: str, tmp_path:
     assert "without its picture tower" in refusal(lambda: text.encode_image(images()))
 
 
+def test_what_of_a_coca_is_never_asked_may_be_anything(tmp_path: Path):
+    """open_clip itself leaves a weight there as the memory happened to be."""
+    write_open_clip(tmp_path, **deepcopy(WRAPPED["CoCa"]))
+    path = tmp_path / "open_clip_model.safetensors"
+    rewrite(path, lambda state: state["text_decoder.text_projection"].fill_(float("nan")))
+    assert load_clip(str(tmp_path)).encode_text(CAPTIONS).isfinite().all()
+
+
 def test_a_weight_that_open_clip_misses_is_told_in_a_line(tmp_path: Path):
     write_open_clip(tmp_path, **deepcopy(WRAPPED["ResNet"]))
     path = tmp_path / "open_clip_model.safetensors"
     rewrite(path, lambda state: state.pop("visual.conv1.weight"))
+    assert "visual.conv1.weight" in refusal(lambda: load_clip(str(tmp_path)), BadWeights)
+    write_open_clip(tmp_path, **deepcopy(WRAPPED["ResNet"]))
+    rewrite(path, lambda state: state["visual.conv1.weight"].fill_(float("nan")))
     assert "visual.conv1.weight" in refusal(lambda: load_clip(str(tmp_path)), BadWeights)
 
 

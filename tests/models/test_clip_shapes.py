@@ -18,14 +18,32 @@ def model() -> CLIP:
     return loaded
 
 
-@pytest.mark.parametrize("kind", ["seen", *shapes.HELD_OUT])
-def test_new_combinations_are_named_in_both_languages(model: CLIP, kind: shapes.Kind) -> None:
+# What is asked about drawings of each kind, and the least share of right answers; the card has the
+# exact figures, and the lowest of them is 95.7 % of 2,000 drawings.
+ASKED: list[tuple[shapes.Kind, shapes.About, float]] = [
+    ("seen", "colour and shape", 0.98),
+    ("colour and shape", "colour and shape", 0.97),
+    ("colour and shape", "colour", 0.95),
+    ("colour and shape", "shape", 0.95),
+    ("shape and place", "colour and shape", 0.96),
+    ("shape and place", "place", 0.97),
+    ("size and colour", "colour and shape", 0.94),
+    ("size and colour", "size", 0.97),
+]
+
+
+@pytest.mark.parametrize(("kind", "about", "floor"), ASKED)
+def test_new_combinations_are_named_in_both_languages(
+    model: CLIP, kind: shapes.Kind, about: shapes.About, floor: float
+) -> None:
+    """Of the held-out pairs each half is asked too, the rest being given."""
     images, scenes = shapes.evaluation(kind, 400, seed=11, size=model.preprocessing.size[0])
     rows = model.encode_image(model.preprocessing.normalise(images))
     for language in get_args(shapes.Language):
-        questions = shapes.ask(scenes, "colour and shape", language)
+        questions = shapes.ask(scenes, about, language)
         right = questions.judge(rows @ class_vectors(model, questions.answers).T)
-        assert right.float().mean() >= 0.94, (kind, language)  # the card has the exact figures
+        share = right.float().mean().item()
+        assert share >= floor, (language, share)
 
 
 def test_both_languages_say_the_same(model: CLIP) -> None:

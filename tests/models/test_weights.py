@@ -375,6 +375,38 @@ def test_settings_of_another_version_are_refused(
     assert "settings of another version" in refusal(ours)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"heads": "2"}, {"dim": 16.0}, {"depth": 10**6}, {"mlp_dim": 10**7}, {"patch_size": 10**9}],
+    ids=str,
+)
+def test_settings_that_the_weights_belie_are_refused(changes: dict[str, Any], ours: Path):
+    """However large a model they ask for, it is not made first."""
+    resettle(ours, lambda settings: settings["config"].update(image_size=[10**9] * 2, **changes))
+    refusal(ours, MmfmError)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"architecture": []}, "config.json"),
+        ({"architecture": "vit_of_nobody"}, "vit_of_nobody"),
+        ({"model_args": {"patch_size": 0}}, "config.json"),
+        ({"model_args": {"embed_dim": "x"}}, "config.json"),
+        ({"model_args": 3}, "config.json"),
+        ({"pretrained_cfg": 3}, "config.json"),
+        ({"pretrained_cfg": {"mean": [0]}}, "config.json"),
+    ],
+    ids=str,
+)
+def test_settings_of_timms_that_no_model_has_are_refused(
+    changes: dict[str, Any], says: str, timms: Path
+):
+    path = timms / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    assert says in refusal(timms, MmfmError)
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "3"])
 def test_damaged_settings_inside_the_weight_file_are_refused(text: str, ours: Path):
     path = ours / "model.safetensors"

@@ -207,14 +207,39 @@ def test_a_run_can_begin_with_a_trained_model_and_keeps_its_tokenizer(
 def test_what_cannot_be_read_is_named_and_left_out(tmp_path: Path, tiny: Path) -> None:
     data = draw_pairs(tmp_path / "data")
     (tmp_path / "data" / "3.png").write_bytes(b"\x89PNG torn")
+    count = len(list((tmp_path / "data").glob("*.png")))
     out = tmp_path / "run"
     done = run_command("--data", data, "--out", out, "--recipe", tiny, "--text", "korean",
                        "--steps", 2)  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("3.png") == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count(f"mmfm: 1 of {count} pictures left out") == 2  # at first, at last
     assert "mmfm.load_clip(" in done.stdout
     settings = json.loads((out / "run.json").read_text())
     assert settings["text"] == ["korean"] and Path(settings["data"]).is_absolute()
+
+
+def test_of_many_that_cannot_be_read_the_first_are_named_and_all_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mmfm.faces import TrainingScreen
+    from mmfm.reports import Report
+    from mmfm.train import Step
+
+    screen = TrainingScreen("x", tmp_path, lambda: False, use="y", live=False, silent=False)
+    for done, total in ((20, 50), (50, 50), (10, 10)):  # to train on, and held out
+        screen.loading(done, total)
+    skipped = tuple((f"{number}.png", "torn") for number in range(40))
+    step = Step(1, 1.0, 1.0, 1.0, 1.0, seconds_left=0.0, progress=1.0, epoch=1.0, last=True)
+    screen.show(Report(step, skipped=skipped))
+    began = capsys.readouterr().err.splitlines()
+    assert began == [
+        *(f"mmfm: {number}.png: torn; left out" for number in range(10)),
+        "mmfm: 40 of 60 pictures left out",
+    ]
+    screen.conclude()
+    assert capsys.readouterr().err == "mmfm: 40 of 60 pictures left out\n"
+    assert screen.exit_status == 3
 
 
 def test_class_folders_are_asked_zero_shot_by_all_that_their_classes_are_called(
@@ -467,7 +492,7 @@ def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, drawn: Path, ex
         (("--data", "nowhere", "--out", "OUT"), "nowhere", 1),
         (("--data", "CSV", "--out", "OUT", "--text", "frensh"), "english, korean", 2),
         (("--data", "CSV", "--out", "OUT", "--recipe", "cake"), "clip-shapes", 2),
-        (("--data", "TWO", "--out", "OUT"), "too few to train on", 2),
+        (("--data", "TWO", "--out", "OUT"), "two.csv: too few to train on", 2),
         (("--data", "CSV", "--out", "CSV"), "is a file", 2),
         (("--out", "OUT", "--resume"), "no run to go on with", 1),
         (("--out", "OUT", "--resume", "--seed", "0"), "leave out --seed", 2),

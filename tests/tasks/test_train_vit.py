@@ -117,6 +117,7 @@ def test_class_folders_train_and_what_cannot_be_read_is_named(tmp_path: Path, ti
     done = run_command("train", "vit", "--data", data, "--out", out, "--recipe", tiny, "--size", 16)
     assert done.returncode == 3
     assert done.stderr.count("torn.jpg") == 1
+    assert done.stderr.count("pictures left out") == 2
     assert "Traceback" not in done.stderr
     assert mmfm.load_vit(str(out)).labels == ("bar", "circle")
 

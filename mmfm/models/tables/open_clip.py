@@ -11,6 +11,19 @@ from mmfm.data.pictures import Fit, Preprocessing
 from mmfm.errors import BadInput
 from mmfm.models.clip import CLIPConfig, Projection, TextConfig
 from mmfm.models.tables import timm
+from mmfm.models.tables.settings import (
+    COUNT,
+    NUMBER,
+    SHARE,
+    SIDES,
+    SIZE,
+    TABLE,
+    TEXT,
+    Kind,
+    Kinds,
+    check,
+    demand,
+)
 from mmfm.models.vit import ViTConfig, has_edge
 from mmfm.models.weights import Table, add_batch, flat_patches, nested, number, transposed
 from mmfm.nn import Activation
@@ -155,6 +168,71 @@ _TIMM_PROJECTION: dict[str | None, Projection] = {
     None: "affine",
 }
 _TEXT_POOL = {"argmax": "argmax", "eos": "end", "last": "last", "first": "first"}
+
+
+_LAYERS = Kind(
+    f"{COUNT.says}, or a ResNet's list of them",
+    lambda value: all(map(COUNT.holds, value if isinstance(value, list) else [value])),
+)
+_EVERYWHERE: Kinds = {"vision_cfg": TABLE, "text_cfg": TABLE, "embed_dim": SIZE}
+_NUMBERS: Kinds = {"init_logit_scale": NUMBER, "init_logit_bias": NUMBER.or_null()}
+_OF_A_TOWER: Kinds = {
+    "width": SIZE,
+    "mlp_ratio": SHARE,
+    "ls_init_value": NUMBER.or_null(),
+    "pool_type": TEXT,
+    "act_kwargs": TABLE.or_null(),
+    "norm_kwargs": TABLE.or_null(),
+}
+_OF_VISION: Kinds = {
+    **_OF_A_TOWER,
+    "layers": _LAYERS,
+    "head_width": SIZE,
+    "patch_size": SIDES.or_null(),
+    "image_size": SIDES,
+    "timm_model_name": TEXT.or_null(),
+    "timm_pool": TEXT.or_null(),
+    "timm_proj": TEXT.or_null(),
+}
+_OF_TEXT: Kinds = {
+    **_OF_A_TOWER,
+    "layers": COUNT,
+    "heads": SIZE,
+    "context_length": SIZE,
+    "vocab_size": SIZE,
+    "eos_id": COUNT,
+    "proj_type": TEXT.or_null(),
+    "hf_model_name": TEXT.or_null(),
+    "hf_tokenizer_name": TEXT.or_null(),
+    "tokenizer_mode": TEXT.or_null(),
+    "tokenizer_kwargs": TABLE.or_null(),
+}
+_THREE = Kind(
+    "a number, or a list of three",
+    lambda value: (
+        (isinstance(value, list | tuple) and len(value) == 3 and all(map(NUMBER.holds, value)))
+        or NUMBER.holds(value)
+    ),
+)
+_OF_PICTURES: Kinds = {
+    "mean": _THREE.or_null(),
+    "std": _THREE.or_null(),
+    "mode": TEXT.or_null(),
+    "interpolation": TEXT.or_null(),
+    "resize_mode": TEXT.or_null(),
+}
+
+
+def check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a file's settings that no model can have."""
+    demand(settings, {"model_cfg": TABLE}, where)
+    model = settings["model_cfg"]
+    demand(model, _EVERYWHERE, f"{where}: model_cfg")
+    check(model, _NUMBERS, f"{where}: model_cfg")
+    for key, kinds in (("vision_cfg", _OF_VISION), ("text_cfg", _OF_TEXT)):
+        check(model[key], kinds, f"{where}: {key}")
+        check(model[key].get("norm_kwargs") or {}, {"eps": NUMBER}, f"{where}: {key}: norm_kwargs")
+    check(settings.get("preprocess_cfg", {}), _OF_PICTURES, f"{where}: preprocess_cfg")
 
 
 def unlike(settings: Mapping[str, Any]) -> str | None:

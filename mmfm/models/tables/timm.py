@@ -95,8 +95,9 @@ def build(folder: str, name: str) -> Any:
     try:
         with torch.device("meta"):
             return timm.create_model(f"local-dir:{folder}", pretrained=False)
-    except (RuntimeError, TypeError, AssertionError, KeyError) as error:
-        raise BadInput(f"{name}: timm cannot build it ({error})") from error
+    except Exception as error:  # damaged settings meet nearly any exception in there
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{name}: timm cannot build it from config.json ({reason:.300})") from error
 
 
 def unlike(model: Any) -> str | None:

@@ -7,9 +7,21 @@ from typing import Any
 
 from torch import Tensor
 
-from mmfm.data.pictures import Preprocessing
+from mmfm.data.pictures import Interpolation, Preprocessing
 from mmfm.errors import BadInput
 from mmfm.models.clip import CLIPConfig, TextConfig
+from mmfm.models.tables.settings import (
+    COUNT,
+    NUMBER,
+    SHARE,
+    SIDES,
+    SIZE,
+    TABLE,
+    TEXT,
+    Kind,
+    Kinds,
+    check,
+)
 from mmfm.models.vit import ViTConfig, has_edge
 from mmfm.models.weights import Table, add_batch, drop_batch, flat_patches, nested, number
 from mmfm.nn import Activation
@@ -166,6 +178,41 @@ _ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+_TOWERS = ("vision_config", "text_config", "vision_config_dict", "text_config_dict")
+_WHOLE: Kinds = {
+    "model_type": TEXT,
+    **dict.fromkeys(_TOWERS, TABLE.or_null()),
+    "id2label": TABLE.or_null(),
+}
+_OF_A_TOWER: Kinds = {
+    "hidden_size": SIZE,
+    "num_hidden_layers": COUNT,
+    "num_attention_heads": SIZE,
+    "intermediate_size": SIZE,
+    "hidden_act": TEXT,
+    "layer_norm_eps": NUMBER,
+    "image_size": SIDES,
+    "patch_size": SIDES,
+    "num_channels": SIZE,
+    "num_register_tokens": COUNT,
+    "mlp_ratio": SHARE,
+    "layerscale_value": NUMBER,
+    "vocab_size": SIZE,
+    "max_position_embeddings": SIZE,
+    "eos_token_id": COUNT.or_null(),
+    "projection_dim": SIZE,
+    "projection_size": SIZE.or_null(),
+}
+
+
+def check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a `config.json` whose settings no model can have."""
+    check(settings, _WHOLE, where)
+    check(settings, _OF_A_TOWER, where)
+    for tower in _TOWERS:
+        check(settings.get(tower) or {}, _OF_A_TOWER, f"{where}: {tower}")
+
+
 def prefix(state: Mapping[str, Tensor]) -> str:
     """The name under which a checkpoint keeps its picture tower; a bare tower has none."""
     return next((p for p in PREFIXES if any(key.startswith(p) for key in state)), "")
@@ -310,7 +357,30 @@ def _one(size: int | list[int], name: str) -> int:
     return height
 
 
-_RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+# Pillow's numbers; box and Hamming, 4 and 5, no model is known to look through.
+_RESAMPLE: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_SIDES = Kind(
+    "a size, or an object of height and width or of shortest_edge",
+    lambda value: all(
+        side is None or SIZE.holds(side)
+        for side in (value.values() if isinstance(value, Mapping) else [value])
+    ),
+)
+_CHANNELS = Kind(
+    "a list of one number or three",
+    lambda value: isinstance(value, list) and all(map(NUMBER.holds, value)),
+)
+_PROCESSOR: Kinds = {
+    "size": _SIDES,
+    "crop_size": _SIDES,
+    "image_mean": _CHANNELS,
+    "image_std": _CHANNELS,
+    "rescale_factor": NUMBER,
+    "resample": Kind(
+        f"one of {', '.join(f'{number} ({said})' for number, said in _RESAMPLE.items())}",
+        lambda value: COUNT.holds(value) and value in _RESAMPLE,
+    ),
+}
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
@@ -337,7 +407,9 @@ def preprocessing(
         usual = replace(usual, mean=mean, std=std, fit="crop")
     if settings is None:
         return usual
+    check(settings, {}, f"{name}: its preprocessor_config.json")
     given = {key: value for key, value in settings.items() if value is not None}
+    check(given, _PROCESSOR, f"{name}: its preprocessor_config.json")
     size: Any = given.get("size", {})
     crop_size: Any = given.get("crop_size", {})
     crops = given.get("do_center_crop", usual.fit == "crop")
@@ -360,7 +432,7 @@ def preprocessing(
         mean=given.get("image_mean", usual.mean) if normal else tuple(0.0 for _ in usual.mean),
         std=given.get("image_std", usual.std) if normal else tuple(1.0 for _ in usual.std),
         fit="crop" if crops else "squash",
-        interpolation=_RESAMPLE.get(given.get("resample"), usual.interpolation),  # type: ignore[arg-type]
+        interpolation=_RESAMPLE[given["resample"]] if "resample" in given else usual.interpolation,
         crop_fraction=_fraction(height, edge) if crops else 1.0,
         half_pixel="down",
     )
