@@ -11,10 +11,11 @@ import socket
 import sys
 import tempfile
 import threading
+import warnings
 import webbrowser
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mmfm import hub
 from mmfm.errors import BadInput
@@ -39,18 +40,27 @@ POLICY = (
 )
 
 
+# Gradio heads each rule of `css` with the element inside of which pages are drawn. What lies around
+# it is reached from the head only: its own links to the pages, in one language, and the rim.
+HEAD = """<style>
+.nav-holder { display: none !important; }
+@media (max-width: 480px) { .gradio-container > .main.app { padding: 12px !important; } }
+</style>"""
+
+
 class Page(Protocol):
     """A module that draws a page; see page.py."""
 
     def title(self, lang: str) -> str: ...
+    def takes(self, settings: Mapping[str, Any]) -> bool: ...
     def build(self, context: Context, blocks: "gr.Blocks") -> None: ...
 
 
 def pages() -> dict[str, Page]:
     """The pages by name, the first one first."""
-    from . import patches
+    from . import meaning_map, patches, zero_shot
 
-    return {"patches": patches}
+    return {"patches": patches, "zero_shot": zero_shot, "meaning_map": meaning_map}
 
 
 def serve(
@@ -71,9 +81,7 @@ def serve(
     Whatever is wrong with the wishes is said before anything is served.
     """
     if model is not None:
-        hub.find(
-            model, hub.FOR_CLIP
-        )  # before anything heavy is imported: a wrong name is said at once
+        hub.find(model, hub.FOR_CLIP)  # first of all: a wrong name is said at once
     login = _login(auth, host)
     hosts = _hosts(host, allowed_hosts)
     if lang is not None and lang not in LANGUAGES:
@@ -83,6 +91,8 @@ def serve(
         known = pages()
         if page is not None and page not in known:
             raise BadInput(f"no page {page!r}; there are: {', '.join(known)}")
+        if model is not None:
+            page = _page_for(model, page, known)
         app = build(context, hosts=hosts, login=login)
         with listen(host, port) as listening:
             address = _address(host, listening.getsockname()[1], page, known)
@@ -102,35 +112,42 @@ def build(
     from gradio.themes import Base
 
     blocks = gr.Blocks(title="mmfm", analytics_enabled=False, delete_cache=(600, 3600))
-    for number, (name, page) in enumerate(pages().items()):
-        at = blocks if number == 0 else blocks.route(page.title(context.lang or "en"), f"/{name}")
-        with at:
+    known = pages()
+    first = next(iter(known))
+    context.titles = {f"./{'' if name == first else name}": p.title for name, p in known.items()}
+    for name, page in known.items():
+        title = page.title(context.lang or LANGUAGES[0])
+        with blocks if name == first else blocks.route(title, f"/{name}"):
             page.build(context, blocks)
     blocks.queue(max_size=16)
     # Its own pages of API documentation come from a CDN.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(
-        app,
-        blocks,
-        path="/",
-        auth=login,
-        allowed_paths=[],
-        show_error=False,
-        run_history=False,
-        max_file_size=LARGEST_UPLOAD,
-        footer_links=[],
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        # A theme of system fonts: the default one brings fonts of its own.
-        theme=Base(
-            font=["system-ui", "sans-serif"],
-            font_mono=["ui-monospace", "monospace"],
-            primary_hue="indigo",
-            neutral_hue="slate",
-        ),
-        css_paths=sorted(STATIC.glob("*.css")),
-    )
+    with warnings.catch_warnings():
+        # It says that what is not asked for, rendering on the server, is not there.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")
+        gr.mount_gradio_app(
+            app,
+            blocks,
+            path="/",
+            auth=login,
+            allowed_paths=[],
+            show_error=False,
+            run_history=False,
+            max_file_size=LARGEST_UPLOAD,
+            footer_links=[],
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            # A theme of system fonts: the default one brings fonts of its own.
+            theme=Base(
+                font=["system-ui", "sans-serif"],
+                font_mono=["ui-monospace", "monospace"],
+                primary_hue="indigo",
+                neutral_hue="slate",
+            ),
+            css_paths=sorted(STATIC.glob("*.css")),
+            head=HEAD,
+        )
     app.add_middleware(Headers)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     return app
@@ -157,6 +174,17 @@ class Headers:
 
 
 # --- what is asked for ------------------------------------------------------------------------
+
+
+def _page_for(model: str, page: str | None, known: "dict[str, Page]") -> str:
+    """The page to open for a model: the one that is wished if it can run it, else the first."""
+    settings = hub.find(model, hub.FOR_CLIP).settings() or {}
+    fitting = [name for name, each in known.items() if each.takes(settings)]
+    if not fitting:
+        raise BadInput(f"{model}: no page runs such a model; they run ViTs and CLIPs")
+    if page is not None and page not in fitting:
+        raise BadInput(f"the page {page} does not run {model}; these do: {', '.join(fitting)}")
+    return page or fitting[0]
 
 
 def _login(auth: str | None, host: str) -> tuple[str, str] | None:

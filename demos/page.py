@@ -3,6 +3,7 @@
 A page is a module of this folder with
 
     def title(lang: str) -> str: ...    # its name for people, in a language of `LANGUAGES`
+    def takes(settings: Mapping[str, Any]) -> bool: ...    # whether it can run such a checkpoint
     def build(context: Context, blocks: gr.Blocks) -> None: ...   # inside `with blocks`
 
 and app.py lists it in `pages()`. Heavy work carries `DEVICE` (one at a time over all pages), takes
@@ -56,6 +57,8 @@ class Context:
     lang: str | None = None  # None: the browser decides
     allow: tuple[Path, ...] = ()  # folders that pages may read
     slot: Slot = field(default_factory=Slot)
+    titles: dict[str, Callable[[str], str]] = field(default_factory=dict[str, Callable[[str], str]])
+    """The pages there are: from their addresses, seen from any page, to their names."""
 
     def language(self, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
         """The language of one visitor: the link's, else `--lang`, else the browser's first choice

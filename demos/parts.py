@@ -30,6 +30,7 @@ from . import words
 from .page import STATIC
 
 Model = ViT | TwoTowers
+Titles = Mapping[str, Callable[[str], str]]  # address -> the page's name in a language
 
 MAX_PIXELS = 50_000_000
 LONGEST_SIDE = 2048  # what a visit remembers of a picture; no model here sees more
@@ -155,8 +156,10 @@ def data_address(picture: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def top_html(model: Model, name: str, lang: str, say: Mapping[str, str]) -> str:
-    """The heading, and plainly which weights run where."""
+def top_html(
+    model: Model, name: str, lang: str, say: Mapping[str, str], titles: Titles | None = None
+) -> str:
+    """The heading, the way to the other pages, and plainly which weights run where."""
     parameter = next(model.parameters())
     weights = sum(p.nbytes for p in model.parameters())
     device = str(parameter.device)
@@ -176,11 +179,25 @@ def top_html(model: Model, name: str, lang: str, say: Mapping[str, str]) -> str:
     listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
     warning = ' class="untrained"' if name == RANDOM else ""
     return (
+        f"{pages_html(titles or {}, lang, say)}"
         f'<header lang="{lang}"><div><h1>{escape(say["title"])}</h1>'
         f"<p>{escape(say['tagline'])}</p></div>"
         f'<a id="language" href="?lang={other}" lang="{other}">{say["other_language"]}</a></header>'
         f'<dl id="status"{warning}>{listed}</dl>'
     )
+
+
+def pages_html(titles: Titles, lang: str, say: Mapping[str, str]) -> str:
+    """Links to all pages, in the language that is spoken; nothing where there is only one."""
+
+    def link(address: str, name: str) -> str:
+        here = ' aria-current="page"' if name == say["title"] else ""
+        return f'<a href="{address}?lang={lang}"{here}>{escape(name)}</a>'
+
+    links = "".join(link(address, title(lang)) for address, title in titles.items())
+    if len(titles) < 2:
+        return ""
+    return f'<nav class="pages" lang="{lang}" aria-label="{escape(say["pages"])}">{links}</nav>'
 
 
 def weights_words(model: Model, name: str, say: Mapping[str, str]) -> str:

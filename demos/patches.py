@@ -59,6 +59,11 @@ def title(lang: str) -> str:
     return words.PATCHES[lang]["title"]
 
 
+def takes(settings: Mapping[str, Any]) -> bool:
+    """Whether the page can run a checkpoint of these settings."""
+    return is_vit(settings)
+
+
 def build(context: Context, blocks: gr.Blocks) -> None:
     """Draw the page and wire its events."""
     page = PatchLens(context)
@@ -207,7 +212,7 @@ class PatchLens:
         say = words.PATCHES[visit.lang]
         return [
             visit,
-            top_html(lens.model, visit.model, visit.lang, say),
+            top_html(lens.model, visit.model, visit.lang, say, self.context.titles),
             picker_html(visit, say),
             visit.model,
             stage_data(look, visit, say, query or {}),

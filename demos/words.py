@@ -5,6 +5,7 @@ from mmfm.errors import BadInput, MmfmError, UnreadablePicture
 # On every page.
 COMMON: dict[str, dict[str, str]] = {
     "en": {
+        "pages": "Pages",
         "other_language": "한국어",
         "weights": "Weights",
         "bundled": "come with mmfm",
@@ -35,6 +36,7 @@ COMMON: dict[str, dict[str, str]] = {
         "no_script": "This page needs JavaScript.",
     },
     "ko": {
+        "pages": "페이지",
         "other_language": "English",
         "weights": "가중치",
         "bundled": "mmfm에 들어 있어요",

@@ -1,5 +1,6 @@
 """One server with a small random model, for all tests of the pages."""
 
+import os
 import threading
 import time
 from collections.abc import Generator
@@ -44,8 +45,9 @@ def folder(noise: ViT, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(folder: Path) -> Generator[str]:
+def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """Where the pages are served."""
+    os.environ["MMFM_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
     with app.private_gradio(), app.listen("127.0.0.1", 0) as listening:
         pages = app.build(Context("cpu", str(folder)))
         server = uvicorn.Server(

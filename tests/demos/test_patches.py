@@ -274,8 +274,39 @@ def test_a_script_reads_the_message_as_it_was_meant() -> None:
 
 def test_a_script_sees_only_what_is_meant_for_it(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)
-    assert set(named["named_endpoints"]) == {"/predict", "/attention"}
+    assert set(named["named_endpoints"]) == {
+        "/predict",
+        "/attention",
+        "/classify",
+        "/similarity",
+    }
     assert not named["unnamed_endpoints"]
+
+
+def test_a_model_opens_the_page_that_runs_it(folder: Path) -> None:
+    known = app.pages()
+    assert app._page_for(str(folder), None, known) == "patches"
+    assert app._page_for("clip-shapes", None, known) == "zero_shot"
+    assert app._page_for("clip-shapes", "meaning_map", known) == "meaning_map"
+    with pytest.raises(BadInput, match="patches does not run clip-shapes; these do: zero_shot"):
+        app._page_for("clip-shapes", "patches", known)
+
+
+def test_a_model_that_no_page_runs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model": "weather"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(BadInput, match="no page runs such a model"):
+        app._page_for(str(tmp_path), None, app.pages())
+
+
+def test_the_heading_leads_to_all_pages_in_the_language_that_is_spoken() -> None:
+    titles = {f"./{name}": page.title for name, page in app.pages().items()}
+    korean = parts.pages_html(titles, "ko", words.PATCHES["ko"])
+    assert korean.count("<a ") == 3 and korean.count("aria-current") == 1
+    for name, page in app.pages().items():
+        assert f'href="./{name}?lang=ko"' in korean and page.title("ko") in korean
+    alone = {"./": patches.title}
+    assert parts.pages_html(alone, "en", words.PATCHES["en"]) == ""
 
 
 def test_another_host_name_is_refused(address: str) -> None:
