@@ -323,6 +323,7 @@ def adapt(
             seed=seed,
             progress=counter.show("looking at pictures"),
             reading=counter.show("reading labels"),
+            choosing=counter.show("choosing"),
             warn=counter.say,
         )
     found.adapter.save(save)

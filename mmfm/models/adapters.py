@@ -16,6 +16,7 @@ Shapes: n pictures, k labels, e examples, d numbers a vector.
 
 import json
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,9 @@ _PARTS: dict[str, tuple[str, ...]] = {  # what each kind is made of
     "tip": ("examples", "answers"),
     "linear": ("weights",),
 }
-_STEPS = 200  # of L-BFGS, at most
+_STEPS = 300  # of the search for weights, at most
+_MEMORY = 10  # steps that it learns from how the loss bends
+_ENOUGH = 1e-6  # of the mean loss: a step that gains less is the last one
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +183,7 @@ def likeness(
     vectors: Float[Tensor, "n d"], examples: Float[Tensor, "e d"], beta: float
 ) -> Float[Tensor, "n e"]:
     """How like each picture is to each example: 1 for the same, falling the faster with beta."""
-    return (beta * (vectors @ examples.T - 1)).exp()  # phi of the paper, eq. 4
+    return (beta * (vectors @ examples.T - 1)).exp()
 
 
 def voices(
@@ -242,24 +245,62 @@ def _nearest(
     begin: Float[Tensor, "k r"],
     strength: float,
 ) -> Float[Tensor, "k r"]:
-    """How far the weights move, by L-BFGS from where the search begins."""
-    moved = begin.clone().requires_grad_()
-    # The change of a mean by less than 1e-7 is no more than float32 can tell.
-    optimizer = torch.optim.LBFGS(
-        [moved],
-        max_iter=_STEPS,
-        tolerance_grad=0,
-        tolerance_change=1e-7,
-        line_search_fn="strong_wolfe",
-    )
+    """How far the weights move, by L-BFGS (Nocedal & Wright, algorithm 7.4) from a beginning.
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        each = F.cross_entropy(fixed + inside @ moved.T, place, reduction="none")
-        value = (weight[place] * each).mean() + strength / 2 * moved.square().sum()
-        value.backward()
-        return value
+    Torch's own keeps gradients by autograd, which takes most of the time of so small a search.
+    """
+    share = weight[place] / len(place)  # of an example in the mean
+    target = F.one_hot(place, len(weight)).to(inside)
 
-    with torch.enable_grad():
-        optimizer.step(loss)
-    return moved.detach()
+    def loss(moved: Tensor) -> tuple[float, Tensor]:
+        says = (fixed + inside @ moved.T).log_softmax(dim=1)
+        surprise = -(share * says.gather(1, place[:, None])[:, 0]).sum()
+        wrong = share[:, None] * (says.exp() - target)
+        value = surprise + strength / 2 * moved.square().sum()
+        return float(value), wrong.T @ inside + strength * moved
+
+    moved = begin
+    value, slope = loss(moved)
+    seen: deque[tuple[Tensor, Tensor, float]] = deque(
+        maxlen=_MEMORY
+    )  # s, y and their product there
+    for _ in range(_STEPS):
+        # Of rows of length 1 nothing bends more than this.
+        way = -_unbent(slope, seen, 1 / (0.5 + strength))
+        falls = _dot(slope, way)
+        length = 1.0
+        while True:
+            there = moved + length * way
+            its_value, its_slope = loss(there)
+            if its_value <= value + 1e-4 * length * falls:
+                break
+            length /= 2
+            if length < 1e-3:  # no lower place that float32 can tell
+                return moved
+        bend = _dot(there - moved, its_slope - slope)
+        if bend > 0:
+            seen.append((there - moved, its_slope - slope, bend))
+        fell = value - its_value
+        moved, value, slope = there, its_value, its_slope
+        if fell < _ENOUGH:
+            break
+    return moved
+
+
+def _unbent(slope: Tensor, seen: Sequence[tuple[Tensor, Tensor, float]], first: float) -> Tensor:
+    """The slope as it would be if the loss bent alike in all directions (algorithm 7.5)."""
+    shares: list[float] = []
+    for step, change, bend in reversed(seen):
+        shares.append(_dot(step, slope) / bend)
+        slope = slope - shares[-1] * change
+    if seen:
+        _, change, bend = seen[-1]
+        first = bend / _dot(change, change)
+    slope = first * slope
+    for (step, change, bend), share in zip(seen, reversed(shares), strict=True):
+        slope = slope + (share - _dot(change, slope) / bend) * step
+    return slope
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float(torch.dot(a.flatten(), b.flatten()))
