@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from about import this_run
 from PIL import Image
 
@@ -82,7 +81,8 @@ def main() -> None:
         clip = mmfm.load_clip(str(folder))
 
         first = {n: seconds(lambda n=n: classifier(clip, n, cache)) for n in (10, 1000, 10_000)}
-        print(f"\n{'labels':>8} {'first start':>12} {'next start':>11} {'beside the tower alone':>24}")
+        heading = ("labels", "first start", "next start", "beside the tower alone")
+        print("\n{:>8} {:>12} {:>11} {:>24}".format(*heading))
         for count, spent in first.items():
             again = min(seconds(lambda n=count: classifier(clip, n, cache)) for _ in range(3))
             clf = classifier(clip, count, cache)
