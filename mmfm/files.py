@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Generator
@@ -41,6 +42,12 @@ def write_whole(path: Path, data: bytes | str) -> None:
     """Write a whole file at once; see `whole`."""
     with whole(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def digest(path: Path) -> str:
+    """Tell files apart by what is in them."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -68,7 +68,11 @@ def test_what_evaluate_fits_is_taken_by_classify(
     assert sum(row["label"] == "blue star" for row in rows) >= 6
     wrong = ("classify", drawn / "mine", "--labels", "a,b", "--calibration", saved, *MODEL)
     status, out, err = run(*wrong, capsys=capsys)
-    assert (status, out) == (2, "") and "other labels" in err and err.count("\n") == 1
+    assert (status, out) == (2, "") and "fitted for the labels" in err and err.count("\n") == 1
+    # In another order they are the same.
+    turned = ("--labels", ",".join(sorted(NAMES, reverse=True)))
+    wish = ("classify", drawn / "mine", *turned, "--multi", "--calibration", saved, *MODEL)
+    assert run(*wish, capsys=capsys)[0] == 0
 
 
 def test_what_adapt_learns_is_taken_by_classify(
@@ -94,9 +98,16 @@ def test_evaluate_takes_an_adapter_and_names_what_it_cannot_read(
     toys = shutil.copytree(drawn / "toys", tmp_path / "toys")
     saved = tmp_path / "a.safetensors"
     assert run("adapt", toys, "--save", saved, *MODEL, capsys=capsys)[0] == 0
+    # What was learned from proves nothing.
+    status, out, err = run("evaluate", toys, "--adapter", saved, *MODEL, capsys=capsys)
+    assert (status, out) == (1, "") and "learned from every picture" in err
+    for real, made_up in zip(OTHERS, ("dax", "wug", "blick"), strict=True):
+        for path in draw(tmp_path / "new" / made_up, [real], 6, seed=9).rglob("*.png"):
+            shutil.copy(path, toys / made_up / f"new-{path.name}")
     (toys / "dax" / "broken.png").write_bytes(b"broken")
     status, out, err = run("evaluate", toys, "--adapter", saved, *MODEL, capsys=capsys)
-    assert status == 3 and "broken.png" in out + err and "accuracy 100.0%" in out
+    assert status == 3 and "broken.png" in err and "accuracy 100.0%" in out
+    assert "left out: 24 pictures that the adapter learned from" in out
     status, out, err = run("adapt", toys, "--save", saved, *MODEL, capsys=capsys)
     assert status == 3 and "broken.png" in out + err
 

@@ -5,7 +5,7 @@ what the model reads. Without = a label is called as it is shown, by its first n
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ def read_labels(wish: str) -> list[Label]:
     """Read what was written on a command line: labels parted by commas, or @FILE, one a line."""
     if wish.startswith("@"):
         path = Path(wish[1:]).expanduser()
+        if path.is_dir():
+            raise BadInput(f"--labels {wish}: this is a folder; name a file, one label a line")
         if not path.is_file():
             raise NotHere(f"--labels {wish}: no such file; it holds one label a line")
         lines = read_text(path).splitlines()
@@ -58,6 +60,8 @@ def as_labels(labels: Sequence[str | Label] | Mapping[str, str | Sequence[str]])
     """Take labels in any form they come in: texts, or what is shown -> what it is called."""
     if isinstance(labels, str):
         raise BadInput(f"one text where a list of labels is expected: write [{labels!r:.60}]")
+    if not isinstance(labels, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BadInput(f"labels are a list of texts, not {type(labels).__name__}")
     if isinstance(labels, Mapping):
         made = [
             _named(shown, [said] if isinstance(said, str) else said)

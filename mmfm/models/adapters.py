@@ -60,10 +60,12 @@ class Adapter:
     beta: float = 5.5  # tip: how near a picture must be to be like one
     weights: Float[Tensor, "k d"] | None = None  # linear: what takes the place of label vectors
     note: str = ""  # what choosing it has shown
+    learned: tuple[str, ...] = ()  # the files it learned from, as digests of what is in them
 
     def __post_init__(self) -> None:
         said = self.said or [(name,) for name in self.labels]
         object.__setattr__(self, "said", tuple(map(tuple, said)))
+        object.__setattr__(self, "learned", tuple(self.learned))
         if fault := _fault(self):
             raise BadData(f"an adapter {fault}")
 
@@ -95,11 +97,24 @@ class Adapter:
         there = {name: getattr(self, name) for name in _PARTS[self.kind]}
         return replace(self, **{name: tensor.to(device) for name, tensor in there.items()})
 
+    def ordered(self, labels: Sequence[str]) -> "Adapter":
+        """The same for its labels in another order."""
+        if tuple(labels) == self.labels:
+            return self
+        place = [self.labels.index(name) for name in labels]  # theirs -> ours
+        answers = self.answers
+        if answers is not None:
+            answers = torch.tensor(place).argsort().to(answers.device)[answers]
+        weights = None if self.weights is None else self.weights[place]
+        said = tuple(self.said[number] for number in place)
+        return replace(self, labels=tuple(labels), said=said, answers=answers, weights=weights)
+
     def save(self, path: Path) -> None:
         """Write it as one safetensors file, whose metadata hold as JSON what is no tensor."""
         tensors = {name: getattr(self, name).cpu().contiguous() for name in _PARTS[self.kind]}
         about = {"mmfm": 1, "kind": "adapter", "way": self.kind, "model": self.model}
         about |= {"labels": self.labels, "said": self.said, "note": self.note}
+        about["learned"] = self.learned
         if self.kind == "tip":
             about |= {"alpha": self.alpha, "beta": self.beta}
         said = json.dumps(about, ensure_ascii=False, allow_nan=False)
@@ -121,7 +136,11 @@ class Adapter:
             raise BadData(f"{path}: not an adapter; {again}")
         if about.get("mmfm") != 1:
             raise BadData(f"{path}: an adapter of another mmfm than this one; {again}")
-        rest = {name: about[name] for name in ("said", "alpha", "beta", "note") if name in about}
+        rest = {
+            name: about[name]
+            for name in ("said", "alpha", "beta", "note", "learned")
+            if name in about
+        }
         try:
             labels = tuple(about["labels"])
             return Adapter(about["way"], labels, about["model"], **tensors, **rest)
@@ -144,6 +163,8 @@ def _fault(adapter: Adapter) -> str | None:
         return "names each label once, and says what it is called"
     if not all(said and all(isinstance(one, str) for one in said) for said in a.said):
         return "says for each label what it is called, in one text or several"
+    if not all(isinstance(one, str) for one in a.learned):
+        return "names what it learned from by texts"
     if not all(isinstance(x, int | float) and 0 <= x < math.inf for x in (a.alpha, a.beta)):
         return f"has an alpha and a beta from 0 up, not {a.alpha!r:.40} and {a.beta!r:.40}"
     there = tuple(name for name in _TENSORS if getattr(a, name) is not None)

@@ -34,7 +34,8 @@ ScoreKind = Literal[
     "each_label_uncalibrated",
 ]
 SCORE_KINDS: dict[ScoreKind, str] = {
-    "among_labels": "probability among these labels (and none of them, where that is asked for)",
+    "among_labels": "probability among these labels; of none of them (--none) against generic "
+    "texts, not yet a probability (mmfm evaluate --other fits it)",
     "among_labels_calibrated": "probability among these labels, fitted on labelled pictures",
     "each_label": "probability of each label by itself, as the model was trained to give it",
     "each_label_calibrated": "probability of each label by itself, fitted on labelled pictures",

@@ -12,11 +12,10 @@ from, and the fold only judges. Where that shows no gain beyond chance, zero-sho
 Shapes: n pictures, k labels, d numbers a vector, w ways, t pictures to learn from.
 """
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +32,7 @@ from mmfm.data.tables import own_name
 from mmfm.data.templates import Templates
 from mmfm.data.texts import tidy
 from mmfm.errors import BadData, BadInput, NotHere
+from mmfm.files import digest
 from mmfm.models.adapters import Adapter, Kind, likeness, probes, voices
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import Progress
@@ -376,6 +376,7 @@ def adapt(
         f"right by zero-shot, {chosen.adapted:.1%} with examples"
     )
     adapter = examples.adapter(chosen.way, clf.all_labels, clf.model, note)
+    adapter = replace(adapter, learned=copies.digests)
     alone = tuple(name for name, count in zip(clf.labels, counts, strict=True) if count == 1)
     return Adaptation(adapter, chosen, len(rows), tuple(unreadable), tuple(copies.of), alone)
 
@@ -403,13 +404,16 @@ class _Copies:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = labels
         self.of: list[tuple[str, str]] = []  # (which, of which)
-        self._first: dict[bytes, tuple[Path, int]] = {}
+        self._first: dict[str, tuple[Path, int]] = {}
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of all that are no copies."""
+        return tuple(self._first)
 
     def found(self, path: Path, label: int) -> bool:
         """Tell whether a file is the copy of one before it."""
-        with path.open("rb") as file:
-            key = hashlib.file_digest(file, "sha256").digest()
-        first, its = self._first.setdefault(key, (path, label))
+        first, its = self._first.setdefault(digest(path), (path, label))
         if first == path:
             return False
         if its != label:

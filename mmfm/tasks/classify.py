@@ -15,12 +15,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Literal, overload
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -115,12 +116,16 @@ class ZeroShotClassifier:
         """Name one picture, or each of a list."""
         if isinstance(pictures, str | Path | Image.Image):
             return next(self.stream([pictures]))
+        if not isinstance(pictures, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise BadInput(f"a picture is a path or a PIL picture, not {type(pictures).__name__}")
         return list(self.stream(pictures))
 
     def stream(self, pictures: Iterable[Picture], *, batch: int = 32) -> Iterator[Prediction]:
         """Name any number of pictures, in their order; the next ones are opened meanwhile."""
         if isinstance(pictures, str | Path | Image.Image):
             raise BadInput("one picture where several are expected: write [picture], or classify")
+        if batch < 1:
+            raise BadInput(f"a batch of {batch}; it holds at least one")
         cut = 0.0
         seen: dict[int, Tensor | str] = {}
         if self.none_of_these and not self._knows_others:
@@ -144,13 +149,14 @@ class ZeroShotClassifier:
         if self.none_of_these and not self.multi_label:
             chances = chances * torch.tensor(share)[:, None]
         ordered, order = chances.sort(dim=1, descending=True)
-        return [
-            self._said(some, names, whole)
-            for some, names, whole in zip(ordered.tolist(), order.tolist(), share, strict=True)
-        ]
+        # Ten thousand names a picture are many for a loop.
+        names = np.array(self.labels, dtype=object)[order.numpy()]
+        rows = zip(ordered.tolist(), order.tolist(), names.tolist(), share, strict=True)
+        return [self._said(*row) for row in rows]
 
-    def _said(self, scores: list[float], order: list[int], share: float) -> Prediction:
-        names = [self.labels[number] for number in order]
+    def _said(
+        self, scores: list[float], order: list[int], names: list[str], share: float
+    ) -> Prediction:
         labels: tuple[str, ...] = ()
         if share >= 0.5:
             labels = (names[0],)
@@ -159,10 +165,8 @@ class ZeroShotClassifier:
                 several = zip(names, order, scores, strict=True)
                 labels = tuple(name for name, i, score in several if score >= from_on[i])
         by_name = dict(zip(names, scores, strict=True))
-        if labels:
-            score = by_name[labels[0]]
-        else:
-            score = 1 - share if self.none_of_these and share < 0.5 else scores[0]
+        none = 1 - (share if share < 0.5 else scores[0])
+        score = by_name[labels[0]] if labels else none
         label = labels[0] if labels else None
         return Prediction(None, label, labels, score, self.score_kind, by_name)
 
@@ -274,12 +278,16 @@ class ZeroShotClassifier:
 
     def _name_of_all(self) -> str:
         """A name for the labels as they are read, and for what examples have changed in that."""
-        rows, words = [self.vectors], list(self.labels)
+        # In one order, whatever order they were written in.
+        order = sorted(range(len(self.labels)), key=lambda number: self.labels[number])
+        rows, words = [self.vectors[order]], [self.labels[number] for number in order]
         if self.adapter is not None and self.adapter.kind != "zero-shot":
             a = self.adapter
-            rows += [part for part in (a.examples, a.weights) if part is not None]
+            rows += [a.weights[order]] if a.weights is not None else []
+            rows += [a.examples] if a.examples is not None else []
             words += [a.kind, f"{a.alpha} {a.beta}"]
-            words += [f"{number}" for number in a.answers.tolist()] if a.answers is not None else []
+            if a.answers is not None:
+                words += [self.labels[number] for number in a.answers.tolist()]
         return same_vectors(torch.cat([row.float() for row in rows]), words)
 
     @property
@@ -298,9 +306,23 @@ class ZeroShotClassifier:
             raise BadInput(
                 f"{where}: was fitted for another model than {self.clip.source}; {again}"
             )
-        if c.labels != self.label_set or len(c.thresholds) not in (0, len(self.labels)):
-            raise BadInput(f"{where}: was fitted for other labels, templates or adapter; {again}")
-        return c
+        if c.labels != self.label_set:
+            raise BadInput(f"{where}: was fitted for {self._otherwise(c)}; {again}")
+        names = [shown for shown, *_ in c.said] or list(self.labels)
+        if len(c.thresholds) not in (0, len(names)) or set(names) != set(self.labels):
+            raise BadInput(f"{where}: has not one threshold for each of its labels; {again}")
+        fitted = dict(zip(names, c.thresholds, strict=False))
+        return replace(c, thresholds=tuple(fitted[name] for name in self.labels if fitted))
+
+    def _otherwise(self, c: Calibration) -> str:
+        """In what these labels differ from those of a calibration."""
+        theirs = {shown: tuple(said) for shown, *said in c.said}
+        if set(theirs) != set(self.labels):
+            return f"the labels {_listed(list(theirs))}" if theirs else "other labels"
+        for label in self.all_labels:
+            if label.names != theirs[label.name]:
+                return f"{label.name!r} called {'|'.join(theirs[label.name])}"
+        return "other templates, or with another adapter"
 
     def _adapting(self, given: Adapter | str | Path | None) -> Adapter | None:
         where = "this adapter" if given is None or isinstance(given, Adapter) else f"{given}"
@@ -310,35 +332,36 @@ class ZeroShotClassifier:
         again = "mmfm adapt DIR --save FILE makes one for these"
         if adapter.model != self.model:
             raise BadInput(f"{where}: was made for another model than {self.clip.source}; {again}")
-        if adapter.labels != self.labels:
-            there = ", ".join(adapter.labels[:6]) + ("…" if len(adapter.labels) > 6 else "")
-            raise BadInput(f"{where}: was made for the labels {there}, in this order; {again}")
+        if set(adapter.labels) != set(self.labels):
+            there = _listed(adapter.labels)
+            raise BadInput(f"{where}: was made for the labels {there}; {again}")
         if adapter.dim not in (None, self.vectors.shape[1]):
             raise BadInput(
                 f"{where}: holds vectors of {adapter.dim} numbers, and those of {self.clip.source} "
                 f"have {self.vectors.shape[1]}; {again}"
             )
-        return adapter.to(self.vectors.device)
+        return adapter.ordered(self.labels).to(self.vectors.device)
 
     def _note_what_is_not_read(self, said: Sequence[Sequence[str]]) -> None:
         """Say which labels the model cannot read as they are meant."""
         tokenizer = self.clip.tokenizer
         if tokenizer is None:
             raise BadInput(f"{self.clip.source}: has no tokenizer, so it cannot read labels")
-        room = tokenizer.frame.room
-        for label, several in zip(self.all_labels, said, strict=True):
-            # A piece is at least a byte, so that most texts need not be cut up to be known short.
-            if any(len(text.encode()) > room and tokenizer.too_long(text) for text in several):
-                self.warn(
-                    f"the label {label.name[:40]!r}… is longer than the model reads; its end is "
-                    "cut off"
-                    if len(label.name) > 40
-                    else f"the label {label.name!r} is too long in some templates; their end is "
-                    "cut off"
-                )
+        # A piece is at least a byte, so that most texts need not be cut up to be known short; and
+        # of a label's the longest tells.
+        longest = [max(several, key=len) for several in said]
+        cut = [
+            label.name
+            for label, text in zip(self.all_labels, longest, strict=True)
+            if len(text.encode()) > tokenizer.frame.room and tokenizer.too_long(text)
+        ]
+        if cut:
+            few = ", ".join(repr(name if len(name) <= 40 else f"{name[:40]}…") for name in cut[:3])
+            more = f" and {len(cut) - 3} more labels" if len(cut) > 3 else ""
+            self.warn(f"{few}{more}: longer than the model reads, at least in some templates; cut")
         korean = [n for label in self.all_labels for n in label.names if language_of(n) == "ko"]
         broken = [name for name in korean[:200] if _splinters(tokenizer.pieces(name)) >= _BROKEN]
-        if broken and len(broken) >= len(korean[:200]) / 2:
+        if broken:
             few = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
             self.warn(
                 f"{self.clip.source} does not read Korean words such as {few}: they break into "
@@ -398,6 +421,8 @@ class ZeroShotClassifier:
 
 def _prepared(picture: Picture, prepare: Preprocessing) -> Tensor | str:
     """A picture as the tower takes it, or why it cannot be read."""
+    if not isinstance(picture, str | Path | Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return f"a picture is a path or a PIL picture, not {type(picture).__name__}"
     try:
         return prepare(picture if isinstance(picture, Image.Image) else open_picture(picture))
     except UnreadablePicture as error:
@@ -411,6 +436,10 @@ def _prepared(picture: Picture, prepare: Preprocessing) -> Tensor | str:
 def _at(prediction: Prediction, path: str | None) -> Prediction:
     p = prediction
     return Prediction(path, p.label, p.labels, p.score, p.score_kind, p.scores)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _chained(first: Sequence[Picture], rest: Iterator[Picture]) -> Iterator[Picture]:

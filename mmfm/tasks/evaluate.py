@@ -28,6 +28,7 @@ from mmfm.data.labels import Label, as_labels
 from mmfm.data.tables import own_name, tidy
 from mmfm.data.templates import Templates
 from mmfm.errors import BadData, BadInput, NotHere
+from mmfm.files import digest
 from mmfm.fitting import logistic, temperature, thresholds
 from mmfm.machine import cpu_name
 from mmfm.measures import (
@@ -187,6 +188,8 @@ def evaluate(
         progress=label_progress,
         warn=warn,
     )
+    if classifier.adapter is not None:
+        notes += _without_learned(classifier.adapter, files, folder)
     listed = [(path, k) for k, label in enumerate(said) for path in files[label.name]]
     listed += [(path, len(said)) for path in others]
     seen, unreadable = _seen(classifier, listed, progress, stop)
@@ -292,6 +295,25 @@ def _labels(folder: Path, names: list[str], given: Labels | None) -> list[Label]
             f"{_few_of([label.name for label in said])}"
         )
     return said
+
+
+def _without_learned(adapter: Adapter, files: dict[str, list[Path]], folder: Path) -> list[str]:
+    """Leave out what the adapter learned from: that it knows them proves nothing."""
+    learned, count = set(adapter.learned), 0
+    if adapter.kind == "zero-shot" or not learned:
+        return []
+    for name, several in files.items():
+        # What is no file is left for the reading to name.
+        files[name] = [
+            path for path in several if not path.is_file() or digest(path) not in learned
+        ]
+        count += len(several) - len(files[name])
+        if not files[name]:
+            raise BadData(
+                f"{folder}: the adapter learned from every picture of {name!r}; what it can do is "
+                "seen on others only"
+            )
+    return [f"left out: {count} pictures that the adapter learned from"] if count else []
 
 
 def _few_of(names: Sequence[str]) -> str:

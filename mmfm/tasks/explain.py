@@ -377,6 +377,7 @@ def _scores(parts: "_Parts", image: Tensor, keep: Tensor, number: int) -> Float[
 # --- in words -------------------------------------------------------------------------------------
 
 _COLUMNS = 7  # of the curves, of all their steps
+_STEADY = 0.9  # a score that keeps so much of itself without most patches tells nothing of them
 
 
 def lines(explanation: Explanation, tests: Sequence[Curves] = ()) -> list[str]:
@@ -408,6 +409,9 @@ def _curve_lines(test: Curves) -> list[str]:
     for name, curve in rows:
         scores = "".join(f"{curve.scores[step]:8.3f}" for step in picked)
         said.append(f"  {name:32}{scores}{curve.area:7.3f}")
+    if min(*test.deletion.scores, *test.chance.scores) > _STEADY * test.chance.scores[-1]:
+        # Told from these labels by any scrap of it, even by what the object leaves behind.
+        return [*said, "  hardly any patch is needed to tell it from these labels: no test of them"]
     right = test.deletion.area < test.chance.area < test.insertion.area
     said.append(
         "  the patches found matter more than random ones"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -350,14 +351,71 @@ def test_a_calibration_of_another_model_labels_or_templates_is_refused(clip: Two
     plain = classifier(clip)
     good = Calibration(plain.model, plain.label_set)
     classifier(clip, calibration=good)
-    for labels, wishes in ((LABELS[:3], {}), (LABELS, {"templates": "simple"})):
-        with pytest.raises(BadInput, match="other labels, templates or adapter") as caught:
+    good = replace(good, said=tuple((x.name, *x.names) for x in plain.all_labels))
+    synonym = [*LABELS[:3], "yellow heart=노란 하트"]
+    for labels, wishes, said in (
+        (LABELS[:3], {}, "fitted for the labels red circle"),
+        (LABELS, {"templates": "simple"}, "other templates"),
+        (synonym, {}, "'yellow heart' called yellow heart"),
+    ):
+        with pytest.raises(BadInput, match=said) as caught:
             classifier(clip, labels, calibration=good, **wishes)
         assert "mmfm evaluate" in str(caught.value)
     with pytest.raises(BadInput, match="another model"):
         classifier(clip, calibration=Calibration("0" * 32, plain.label_set))
-    with pytest.raises(BadInput, match="other labels"):
+    with pytest.raises(BadInput, match="one threshold for each"):
         classifier(clip, calibration=Calibration(plain.model, plain.label_set, thresholds=(0.5,)))
+
+
+def test_labels_in_another_order_are_the_same_labels(clip: TwoTowers):
+    plain = classifier(clip)
+    said = tuple((x.name, *x.names) for x in plain.all_labels)
+    limits = (0.1, 0.2, 0.3, 0.4)
+    fitted = Calibration(plain.model, plain.label_set, thresholds=limits, said=said)
+    turned = classifier(clip, LABELS[::-1], calibration=fitted, multi_label=True)
+    assert turned.thresholds == limits[::-1]
+    weights = torch.randn(4, clip.dim)
+    adapter = Adapter("linear", plain.labels, plain.model, weights=weights)
+    there = classifier(clip, LABELS[::-1], adapter=adapter)
+    vectors = clip.encode_image(drawn(*NAMES))
+    here = classifier(clip, adapter=adapter)
+    torch.testing.assert_close(there.logits(vectors), here.logits(vectors).flip(1))
+    assert there.label_set == here.label_set != plain.label_set
+    examples = Adapter(
+        "tip", plain.labels, plain.model, examples=vectors, answers=torch.tensor([3, 2, 1, 0])
+    )
+    one, other = (
+        classifier(clip, adapter=examples),
+        classifier(clip, LABELS[::-1], adapter=examples),
+    )
+    torch.testing.assert_close(other.logits(vectors), one.logits(vectors).flip(1))
+    assert one.label_set == other.label_set
+
+
+@pytest.mark.parametrize("wrong", [5, None])
+def test_what_is_no_picture_is_said(clip: TwoTowers, wrong: object):
+    clf = classifier(clip)
+    with pytest.raises(BadInput, match="a picture is a path"):
+        clf.classify(wrong)  # type: ignore[call-overload]
+    found = clf.classify([wrong, *drawn("red circle")])  # type: ignore[list-item]
+    assert "a picture is a path" in (found[0].error or "") and found[1].label == "red circle"
+    with pytest.raises(BadInput, match="a batch of 0"):
+        list(clf.stream(drawn("red circle"), batch=0))
+    with pytest.raises(BadInput, match="labels are a list"):
+        classifier(clip, wrong)
+
+
+def test_of_many_labels_that_are_cut_one_line_tells(clip: TwoTowers):
+    said: list[str] = []
+    classifier(clip, [f"{'word ' * 40}{n}" for n in range(50)], warn=said.append)
+    assert len(said) == 1 and "47 more labels" in said[0] and len(said[0]) < 300
+
+
+def test_where_no_label_applies_the_score_is_that_of_none(clip: TwoTowers):
+    clf = classifier(clip, ["pink ring", "black cross"], multi_label=True)
+    found = clf.classify(drawn("red circle"))[0]
+    assert found.label is None and found.score == pytest.approx(1 - max(found.scores.values()))
+    assert found.score > 0.5
 
 
 def test_a_calibration_made_without_the_adapter_does_not_fit_with_it(clip: TwoTowers):
@@ -378,7 +436,7 @@ def test_an_adapter_of_another_model_or_labels_is_refused(clip: TwoTowers):
     with pytest.raises(BadInput, match="another model"):
         classifier(clip, adapter=Adapter("zero-shot", plain.labels, "0" * 32))
     with pytest.raises(BadInput, match="made for the labels red circle"):
-        classifier(clip, LABELS[::-1], adapter=kept)
+        classifier(clip, LABELS[:3], adapter=kept)
 
 
 def test_an_example_turns_the_answer_for_pictures_like_it(clip: TwoTowers):
