@@ -20,12 +20,13 @@ from torch import Tensor
 from mmfm.data import shapes
 from mmfm.data.labels import Label, as_labels
 from mmfm.data.shapes import Scene, Shape
+from mmfm.data.templates import SETS
 from mmfm.errors import BadInput, MmfmError
 from mmfm.models.adapters import Adapter
 from mmfm.models.checkpoints import load_clip
 from mmfm.models.clip import TwoTowers
 from mmfm.tasks.classify import MULTILINGUAL, ZeroShotClassifier
-from mmfm.tasks.explain import Evidence, explain
+from mmfm.tasks.explain import Evidence, explain, spans
 
 from . import words
 from .page import DEVICE, LANGUAGES, Context
@@ -85,7 +86,7 @@ class Question:
     """What a visitor asks of all pictures, as it was typed."""
 
     labels: str
-    template: str = "default"  # or "simple", or a sentence with {name}
+    template: str = "default"  # or another set, or a sentence with {name}
     none: bool = False
     multi: bool = False
 
@@ -129,6 +130,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
         js_on_load=script("zero_shot.js"),
         answer=None,
         heat=None,
+        word=None,
     )
     lessons = html("lessons")
     refuse_addresses(upload)
@@ -146,6 +148,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     stage.teach(page.teach, [visit], shown, **heavy)
     stage.forget(page.forget, [visit], shown, **heavy)
     stage.explain(page.explain, [visit], [stage], **heavy)
+    stage.word(page.word, [visit], [stage], **heavy)
 
     with gr.Column(visible=False):  # what a script may ask: /classify
         picture = gr.File(label="picture")
@@ -312,6 +315,20 @@ class WhyClip:
             found = {"reason": words.explain(error, say)}
         return gr.HTML(heat={**heat, **found, "key": key_of(visit)})
 
+    def word(self, visit: Visit | None, event: gr.EventData) -> Any:
+        """Find what speaks for one word of a label, asked by itself."""
+        name, label, word = (getattr(event, key, None) for key in ("picture", "label", "word"))
+        tile = next((tile for tile in visit.tiles if tile.id == name), None) if visit else None
+        if visit is None or tile is None:
+            return gr.skip()
+        try:
+            clf = asked(self.clip(visit.model), visit.question, WORDS[visit.lang])
+            found = word_data(clf, tile, label, word)
+        except MmfmError as error:
+            return complain(error, WORDS[visit.lang])
+        named = {"picture": name, "label": label, "word": word, "key": key_of(visit)}
+        return gr.HTML(word={**named, "relevance": found, "turn": next(self.turns)})
+
     # --- what it takes ----------------------------------------------------------------------------
 
     def first_visit(self, lang: str | None = None, model: str | None = None) -> Visit:
@@ -385,7 +402,7 @@ class WhyClip:
     ) -> dict[str, Any]:
         """Name a picture by labels, written as on the command line: dog=강아지|puppy,cat.
 
-        `template` is "default", "simple", or a sentence with {name}; a label of null is "none of
+        `template` is the name of a set, or a sentence with {name}; a label of null is "none of
         these".
         """
         with told():
@@ -513,7 +530,7 @@ def asked(
     """The classifier for a question; `notes` collects what it warns of."""
     labels = as_wished(question, say)
     template: str | list[str] = question.template
-    if template not in ("default", "simple"):
+    if template not in SETS:
         if "{name}" not in template:
             raise BadInput(say["no_name"])
         template = [template]
@@ -664,6 +681,23 @@ def heat_data(clf: ZeroShotClassifier, tile: Tile) -> dict[str, Any]:
         "grid": list(found.grid),
         "labels": {str(evidence.number): evidence_data(evidence) for evidence in found.labels},
     }
+
+
+def word_data(clf: ZeroShotClassifier, tile: Tile, label: object, word: object) -> str:
+    """Where a word of a label finds its evidence, in place of the label and beside all others."""
+    if not isinstance(label, int) or not 0 <= label < len(clf.labels):
+        raise BadInput(f"no label {label!r:.20} is asked for")
+    assert clf.clip.tokenizer is not None  # without one there were no labels
+    text = clf.all_labels[label].sentences(clf.templates)[0]
+    words = [found for found, _, _ in spans(clf.clip.tokenizer, text)]
+    if not isinstance(word, int) or not 0 <= word < len(words):
+        raise BadInput(f"{clf.labels[label]} has no word {word!r:.20}")
+    others = [number for number in range(len(clf.labels)) if number != label]
+    alone = clf.clip.encode_text([words[word]]).to(clf.vectors)
+    names = [words[word], *(clf.labels[number] for number in others)]
+    vectors = torch.cat([alone, clf.vectors[others]])
+    found = explain(clf.clip, tile.picture, names, vectors, names, only=[0])
+    return as_bytes(found.labels[0].relevance)
 
 
 def evidence_data(evidence: Evidence) -> dict[str, Any]:

@@ -14,6 +14,8 @@ let chosen = null; // id of a picture
 let pinned = null; // name of the label whose evidence is shown; null: that of the answer
 let heats = new Map(); // evidence that has arrived, by question and picture
 let looking = null; // the picture whose evidence is on its way
+let wordMaps = new Map(); // where single words are found, by question, picture, label and word
+let spoken = null; // the word whose map is shown in place of the label's: {place, number}
 let asking = false;
 let wishes = []; // what waits for the answer to the last question
 let parts = {};
@@ -371,20 +373,52 @@ function drawEvidence() {
     map.frame.style.setProperty("--view", `url("${heat.view}")`);
     map.frame.style.setProperty("aspect-ratio", `${heat.size[0]} / ${heat.size[1]}`);
     map.frame.style.setProperty("image-rendering", heat.small ? "pixelated" : "auto");
-    spotlight(map.canvas, bytes(found[name]), heat.grid);
+    if (name === "similarity") spotlight(map.canvas, bytes(found[name]), heat.grid);
   }
+  const place = `${answer.key}\n${chosen}\n${shown}`;
+  if (spoken?.place !== place) spoken = null;
+  const ofWord = spoken && wordMaps.get(`${place}\n${spoken.number}`);
+  spotlight(parts.relevance.canvas, bytes(ofWord ?? found.relevance), heat.grid);
+  const word = ofWord && { word: found.words[spoken.number].text };
+  parts.relevance.title.textContent = word ? fill(say.word_map, word) : say.relevance;
+  parts.relevance.note.textContent = word ? say.word_map_note : say.relevance_note;
   parts.range.textContent = found.range.map((x) => decimal(x, 2)).join(" … ");
   const peak = Math.max(...found.words.map((word) => word.relevance)) || 1;
   parts.words.replaceChildren(
-    ...found.words.flatMap(({ text, relevance }) => [
+    ...found.words.flatMap(({ text, relevance }, number) => [
       make(
-        "span",
-        { class: "word", style: { "--tint-share": Math.max(0, relevance / peak).toFixed(3) } },
+        "button",
+        {
+          type: "button",
+          class: "word",
+          "aria-pressed": String(spoken?.number === number),
+          style: { "--tint-share": Math.max(0, relevance / peak).toFixed(3) },
+          on: { click: () => speak(place, shown, number) },
+        },
         text,
       ),
       " ",
     ]),
   );
+}
+
+// A word that is pressed takes the map; pressed again, it gives it back to the label.
+function speak(place, label, number) {
+  spoken = spoken?.number === number ? null : { place, number };
+  if (spoken && !wordMaps.has(`${place}\n${number}`))
+    trigger("word", { picture: chosen, label, word: number });
+  const at = document.activeElement?.classList.contains("word") ? number : -1;
+  drawEvidence();
+  parts.words.querySelectorAll(".word")[at]?.focus();
+}
+
+function hearWord(found) {
+  if (!found?.relevance) return;
+  wordMaps.set(`${found.key}\n${found.picture}\n${found.label}\n${found.word}`, found.relevance);
+  while (wordMaps.size > 200) wordMaps.delete(wordMaps.keys().next().value);
+  const at = [...parts.words.querySelectorAll(".word")].indexOf(document.activeElement);
+  drawEvidence();
+  parts.words.querySelectorAll(".word")[at]?.focus();
 }
 
 function drawSentences(label) {
@@ -562,7 +596,7 @@ function build() {
     },
   });
   parts.labels.value = labels;
-  const own = !["default", "simple"].includes(template);
+  const own = !["default", "simple", "english", "korean"].includes(template);
   parts.own = make("input", {
     id: "zero_own_template",
     type: "text",
@@ -586,7 +620,13 @@ function build() {
     make("p", { class: "note", id: "zero_own_hint" }, say.own_hint),
   );
   ownPart.hidden = !own;
-  const options = { default: say.template_default, simple: say.template_simple, own: say.template_own };
+  const options = {
+    default: say.template_default,
+    simple: say.template_simple,
+    english: say.template_english,
+    korean: say.template_korean,
+    own: say.template_own,
+  };
   parts.template = make(
     "select",
     {
@@ -739,11 +779,12 @@ function build() {
     make("p", { class: "note" }, say.wrong),
   );
 
-  const map = (name, text, ...notes) => {
+  const map = (name, text, note, ...more) => {
     const canvas = make("canvas", {});
     const frame = make("div", { class: "map" }, canvas);
-    parts[name] = { canvas, frame };
-    const caption = make("figcaption", {}, make("b", {}, text), ...notes);
+    const title = make("b", {}, text);
+    parts[name] = { canvas, frame, title, note };
+    const caption = make("figcaption", {}, title, note, ...more);
     return make("figure", { class: name }, frame, caption);
   };
   parts.why = make("h2", {});
@@ -809,4 +850,5 @@ function arrive() {
 watch("value", arrive);
 watch("answer", () => hear(props.answer));
 watch("heat", () => see(props.heat));
+watch("word", () => hearWord(props.word));
 arrive();

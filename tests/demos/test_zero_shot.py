@@ -457,3 +457,16 @@ def test_a_script_sees_only_what_is_meant_for_it(client: Client) -> None:
 def test_a_wrong_model_is_said_at_once() -> None:
     with pytest.raises(NotHere, match="no model 'nope'"):
         WhyClip(Context("cpu", "nope"))
+
+
+def test_a_word_has_a_map_of_its_own(page: WhyClip) -> None:
+    visit = page.first_visit("en")
+    clf = zero_shot.asked(page.clip(visit.model), visit.question, WORDS["en"])
+    red = zero_shot.word_data(clf, visit.tiles[0], 0, 0)
+    label = zero_shot.heat_data(clf, visit.tiles[0])["labels"]["0"]["relevance"]
+    assert len(red) == len(label) and red != label
+    shares = np.frombuffer(base64.b64decode(red), np.uint8).reshape(6, 6)
+    assert shares.max() == 255
+    for label, word in ((0, 9), (0, -1), (0, "0"), (99, 0), (None, 0)):
+        with pytest.raises(BadInput):
+            zero_shot.word_data(clf, visit.tiles[0], label, word)

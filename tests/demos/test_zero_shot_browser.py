@@ -363,3 +363,22 @@ def test_text_stands_out_from_its_ground(browser: Browser, address: str, scheme:
     assert poor == []
     page.context.close()
     assert visitor.faults == []
+
+
+def test_a_word_that_is_pressed_shows_where_it_is_found(visitor: Visitor) -> None:
+    page = visitor.open()
+    title = page.locator("#zero .relevance figcaption b")
+    expect(title).to_have_text("What the answer rests on")
+    pixels = "canvas => canvas.toDataURL()"
+    label = page.locator("#zero .relevance canvas").evaluate(pixels)
+    word = page.locator("#zero .words .word").first
+    word.focus()
+    page.keyboard.press("Enter")
+    expect(title).to_have_text("Where “red” is found")
+    expect(word).to_have_attribute("aria-pressed", "true")
+    expect(word).to_be_focused()
+    assert page.locator("#zero .relevance canvas").evaluate(pixels) != label
+    page.keyboard.press("Enter")
+    expect(title).to_have_text("What the answer rests on")
+    assert page.locator("#zero .relevance canvas").evaluate(pixels) == label
+    assert visitor.faults == []

@@ -354,8 +354,8 @@ def test_an_adapter_of_another_model_or_of_other_labels_is_refused(
     examples.adapter(WAYS[-1], labels, "another model", "").save(file)
     with pytest.raises(BadInput, match=r"own\.adapter: was made for another model than"):
         ZeroShotClassifier(clip, MADE_UP, adapter=file, cache=None)
-    with pytest.raises(BadInput, match="was made for the labels blicket, dax, fep, wug, in this"):
-        ZeroShotClassifier(clip, MADE_UP[::-1], adapter=made_up[1].adapter, cache=None)
+    with pytest.raises(BadInput, match="was made for the labels blicket, dax, fep, wug;"):
+        ZeroShotClassifier(clip, MADE_UP[:3], adapter=made_up[1].adapter, cache=None)
     narrow = examples.adapter(WAYS[-1], labels, made_up[1].adapter.model, "")
     with pytest.raises(BadInput, match="holds vectors of 16 numbers, and those of"):
         ZeroShotClassifier(clip, MADE_UP, adapter=narrow, cache=None)

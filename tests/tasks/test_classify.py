@@ -420,7 +420,8 @@ def test_where_no_label_applies_the_score_is_that_of_none(clip: TwoTowers):
 
 def test_a_calibration_made_without_the_adapter_does_not_fit_with_it(clip: TwoTowers):
     plain = classifier(clip)
-    made = Calibration(plain.model, plain.label_set)
+    said = tuple((x.name, *x.names) for x in plain.all_labels)
+    made = Calibration(plain.model, plain.label_set, said=said)
     same = Adapter("zero-shot", plain.labels, plain.model)
     assert classifier(clip, adapter=same, calibration=made).calibration == made
     moved = Adapter("linear", plain.labels, plain.model, weights=plain.scale * plain.vectors)
