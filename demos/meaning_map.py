@@ -22,6 +22,7 @@ from mmfm.data.texts import tidy
 from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.checkpoints import load_clip
 from mmfm.models.clip import TwoTowers
+from mmfm.tasks.classify import DEFAULT_MODEL
 from mmfm.tasks.meaning import (
     Found,
     Memory,
@@ -45,6 +46,7 @@ from .parts import (
     examples,
     html,
     is_clip,
+    lessons_html,
     models_here,
     read_picture,
     refuse_addresses,
@@ -54,7 +56,8 @@ from .parts import (
 )
 from .words_meaning_map import WORDS
 
-SMALL = "clip-shapes"  # the bundled model, which knows drawn shapes only
+LESSONS = ("space", "cosine", "map", "gap", "sums", "rivals")
+SMALL = DEFAULT_MODEL  # the bundled model, which knows drawn shapes only
 
 PICTURES, CAPTIONS, LETTERS = 24, 60, 200  # at most; captions that are said twice count once
 LEAST = 2  # of both: one point makes no map
@@ -186,7 +189,7 @@ class MeaningMap:
         say = WORDS[visit.lang]
         shown = self.show(visit)
         shown[3] = gr.Dropdown(label=say["model"], value=visit.model)
-        return [*shown, gr.UploadButton(label=say["upload_several"]), lessons_html(say)]
+        return [*shown, gr.UploadButton(label=say["upload_several"]), lessons_html(say, LESSONS)]
 
     def start(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Begin with one of the sets."""
@@ -618,13 +621,3 @@ def chooser_html(visit: Visit, say: Mapping[str, str]) -> str:
         f'<div class="tiles">{buttons}</div><p class="note">{escape(say["drop_several"])}</p>'
         f"{small_model}"
     )
-
-
-def lessons_html(say: Mapping[str, str]) -> str:
-    """The short explanations under the map."""
-    parts = "".join(
-        f"<section><h3>{escape(say[f'lesson_{part}'])}</h3>"
-        f"<p>{escape(say[f'lesson_{part}_text'])}</p></section>"
-        for part in ("space", "cosine", "map", "gap", "sums", "rivals")
-    )
-    return f'<h2>{escape(say["lessons"])}</h2><div class="lessons">{parts}</div>'

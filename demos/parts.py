@@ -4,7 +4,7 @@ import base64
 import contextlib
 import io
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import psutil
 import torch
 from gradio_client.utils import is_http_url_like
@@ -228,6 +229,21 @@ def thumbnail(picture: Image.Image) -> str:
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return data_address(picture.crop((left, top, left + side, top + side)).resize((80, 80)))
+
+
+def lessons_html(say: Mapping[str, str], lessons: Sequence[str]) -> str:
+    """The short explanations at the foot of a page."""
+    parts = "".join(
+        f"<section><h3>{escape(say[f'lesson_{part}'])}</h3>"
+        f"<p>{escape(say[f'lesson_{part}_text'])}</p></section>"
+        for part in lessons
+    )
+    return f'<h2>{escape(say["lessons"])}</h2><div class="lessons">{parts}</div>'
+
+
+def base64_of(values: np.ndarray[Any, Any]) -> str:
+    """Numbers as text; the browser reads them back without parsing any."""
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
 def html(name: str, **settings: Any) -> gr.HTML:

@@ -1,6 +1,5 @@
 """The Patch Lens: a picture as patches, who looks at whom, and what is said when patches go."""
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +8,6 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -23,11 +21,13 @@ from . import words
 from .page import DEVICE, LANGUAGES, Context
 from .parts import (
     RANDOM,
+    base64_of,
     complain,
     data_address,
     examples,
     html,
     is_vit,
+    lessons_html,
     models_here,
     read_picture,
     refuse_addresses,
@@ -41,6 +41,7 @@ from .parts import (
 # Bytes of one layer's attention that are sent at once, so that pointing at a patch needs no
 # answer from the server; beyond, it is sent patch by patch.
 SENT_AT_ONCE = 600_000
+LESSONS = ("patch", "token", "attention", "rollout", "caution")
 SHOWN_LABELS = 6
 
 
@@ -150,7 +151,7 @@ class PatchLens:
         say = words.PATCHES[visit.lang]
         shown = self.show(visit, query)
         shown[3] = gr.Dropdown(label=say["model"], value=visit.model)
-        return [*shown, gr.UploadButton(label=say["upload"]), lessons_html(say)]
+        return [*shown, gr.UploadButton(label=say["upload"]), lessons_html(say, LESSONS)]
 
     def pick(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Show one of the examples."""
@@ -383,11 +384,6 @@ def as_bytes(values: Tensor) -> str:
     return base64_of(values.mul(255).round().byte().numpy())
 
 
-def base64_of(values: np.ndarray[Any, Any]) -> str:
-    """Numbers as text; the browser reads them back without parsing any."""
-    return base64.b64encode(values.tobytes()).decode()
-
-
 def answer_data(look: Look, keep: list[bool] | None, say: Mapping[str, str]) -> dict[str, Any]:
     """The answer beside that for the whole picture, the likeliest labels of both."""
     now = look.answer(keep)
@@ -467,13 +463,3 @@ def picker_html(visit: Visit, say: Mapping[str, str]) -> str:
         f'<div class="heading">{escape(say["pictures"])}</div>'
         f'<div class="tiles">{buttons}</div><p class="note">{escape(say["drop"])}</p>'
     )
-
-
-def lessons_html(say: Mapping[str, str]) -> str:
-    """The short explanations under the lens."""
-    parts = "".join(
-        f"<section><h3>{escape(say[f'lesson_{part}'])}</h3>"
-        f"<p>{escape(say[f'lesson_{part}_text'])}</p></section>"
-        for part in ("patch", "token", "attention", "rollout", "caution")
-    )
-    return f'<h2>{escape(say["lessons"])}</h2><div class="lessons">{parts}</div>'

@@ -1,6 +1,5 @@
 """Why, CLIP?: name pictures by any words, see what an answer rests on, and put it right."""
 
-import base64
 import itertools
 import math
 import re
@@ -25,17 +24,19 @@ from mmfm.errors import BadInput, MmfmError
 from mmfm.models.adapters import Adapter
 from mmfm.models.checkpoints import load_clip
 from mmfm.models.clip import TwoTowers
-from mmfm.tasks.classify import MULTILINGUAL, ZeroShotClassifier
+from mmfm.tasks.classify import DEFAULT_MODEL, MULTILINGUAL, ZeroShotClassifier
 from mmfm.tasks.explain import Evidence, explain, spans
 
 from . import words
 from .page import DEVICE, LANGUAGES, Context
 from .parts import (
+    base64_of,
     complain,
     data_address,
     examples,
     html,
     is_clip,
+    lessons_html,
     models_here,
     read_picture,
     refuse_addresses,
@@ -45,7 +46,8 @@ from .parts import (
 )
 from .words_zero_shot import WORDS
 
-BUNDLED = "clip-shapes"
+LESSONS = ("space", "labels", "none", "heat")
+BUNDLED = DEFAULT_MODEL
 FOR_PHOTOS = "ViT-B-32/laion2b_s34b_b79k"
 
 MOST_PICTURES = 24
@@ -167,7 +169,8 @@ class WhyClip:
         self.context = context
         self.names = models_here(context.model, is_clip)
         self.turns = itertools.count(1)  # an answer that equals the last one would not be noticed
-        self.clip(self.names[0])  # a wrong --model is said now, not to the first visitor
+        if self.names[0] == context.model:
+            self.clip(self.names[0])  # what is wrong with it is said now, not to the first visitor
 
     def clip(self, name: str) -> TwoTowers:
         """A model, which takes the place of the one that was loaded before."""
@@ -204,7 +207,7 @@ class WhyClip:
         say = WORDS[visit.lang]
         shown = self.show(visit)
         shown[3] = gr.Dropdown(label=say["model"], value=visit.model)
-        return [*shown, gr.UploadButton(label=say["upload"]), lessons_html(say)]
+        return [*shown, gr.UploadButton(label=say["upload"]), lessons_html(say, LESSONS)]
 
     def bring(self, visit: Visit | None, files: Sequence[str] | None) -> Any:
         """Add the pictures that a visitor brought; what is no picture is said and passed over."""
@@ -717,11 +720,6 @@ def as_bytes(values: Tensor) -> str:
     return base64_of(shares.clamp(0, 1).mul(255).round().byte().numpy())
 
 
-def base64_of(values: np.ndarray[Any, Any]) -> str:
-    """Numbers as text; the browser reads them back without parsing any."""
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-
-
 # --- what is written on the page ------------------------------------------------------------------
 
 
@@ -738,13 +736,3 @@ def about_html(model: str, say: Mapping[str, str]) -> str:
             *lines,
         ]
     return "".join(f'<p class="note">{line}</p>' for line in lines)
-
-
-def lessons_html(say: Mapping[str, str]) -> str:
-    """The short explanations at the end."""
-    parts = "".join(
-        f"<section><h3>{escape(say[f'lesson_{part}'])}</h3>"
-        f"<p>{escape(say[f'lesson_{part}_text'])}</p></section>"
-        for part in ("space", "labels", "none", "heat")
-    )
-    return f'<h2>{escape(say["lessons"])}</h2><div class="lessons">{parts}</div>'

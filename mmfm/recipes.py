@@ -11,6 +11,7 @@ anything is written.
 """
 
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
@@ -25,7 +26,7 @@ from mmfm.train import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(ABC):
     """What every training is told; a task adds what its loss asks for."""
 
     KIND: ClassVar[str]  # how the names of its recipes begin
@@ -37,9 +38,9 @@ class Recipe:
     start: str | None = None  # begin with this model's weights; it takes the place of [model]
 
     @classmethod
+    @abstractmethod
     def check_model(cls, given: Mapping[str, Any]) -> None:
         """Refuse settings that the model does not have."""
-        raise NotImplementedError
 
     @classmethod
     def read(cls, name: str) -> Self:

@@ -1,16 +1,15 @@
 """One server with a small random model, for all tests of the pages."""
 
 import os
-import threading
-import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import torch
-import uvicorn
+import visitors
 from mmfm.demos import app
 from mmfm.demos.page import Context
+from playwright.sync_api import Browser, sync_playwright
 
 from mmfm.models.checkpoints import save_vit
 from mmfm.models.vit import ViT, ViTConfig
@@ -48,17 +47,18 @@ def folder(noise: ViT, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """Where the pages are served."""
     os.environ["MMFM_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
-    with app.private_gradio(), app.listen("127.0.0.1", 0) as listening:
-        pages = app.build(Context("cpu", str(folder)))
-        server = uvicorn.Server(
-            uvicorn.Config(pages, log_level="critical", timeout_graceful_shutdown=1)
-        )
-        # A daemon, with all that it starts: a request that never ends shall not keep the tests.
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + 60
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
+    with (
+        app.private_gradio(),
+        visitors.serving(app.build(Context("cpu", str(folder)))) as address,
+    ):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    """Chromium, for the visitors of one page."""
+    with sync_playwright() as playwright:
+        flags = visitors.FLAGS.split()
+        browser = playwright.chromium.launch(executable_path=visitors.CHROMIUM, args=flags)
+        yield browser
+        browser.close()

@@ -1,72 +1,30 @@
 """The Patch Lens in a real browser: pointing, walking, masking, in two languages, on any width."""
 
-import shutil
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlparse
 
 import pytest
+import visitors
 from mmfm.demos import patches
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from mmfm.tasks.look import Lens, Look
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed"
-)
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+pytestmark = visitors.NEEDS_CHROMIUM
 HEAT = "tiles => tiles.map(tile => Number(tile.style.getPropertyValue('--heat')))"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
+class Visitor(visitors.Visitor):
+    """One who visits this page."""
 
-
-class Visitor:
-    """A browser that keeps a list of what must not happen."""
-
-    def __init__(self, browser: Browser, address: str, **settings: object) -> None:
-        self.address = address
-        self.faults: list[str] = []
-        self.page: Page = browser.new_context(**settings).new_page()
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        self.page.on("request", self._see)
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.faults.append(f"console: {message.text}")
-
-    def _see(self, request: object) -> None:
-        url = request.url  # pyright: ignore[reportAttributeAccessIssue]
-        if urlparse(url).scheme not in ("data", "blob") and not url.startswith(self.address):
-            self.faults.append(f"left the server: {url}")
-
-    def open(self, link: str = "") -> Page:
-        self.page.goto(f"{self.address}/{link}", wait_until="domcontentloaded")
-        self.page.wait_for_selector("#stage .bars li")
-        return self.page
+    READY = ("#stage .bars li",)
 
     @property
     def heat(self) -> list[float]:
         return self.page.locator("#stage .patch").evaluate_all(HEAT)
-
-    @property
-    def link(self) -> dict[str, list[str]]:
-        return parse_qs(urlparse(self.page.url).query)
 
     @property
     def asking(self) -> int:

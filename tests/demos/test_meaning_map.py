@@ -1,8 +1,6 @@
 """The Meaning Map sends what the vectors say, keeps its limits, and answers scripts."""
 
 import json
-import threading
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from string import Formatter
@@ -11,7 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-import uvicorn
+import visitors
 from gradio_client import Client, handle_file
 from mmfm.demos import app, meaning_map, patches
 from mmfm.demos.meaning_map import Item, MeaningMap, Visit
@@ -281,25 +279,11 @@ def test_a_wrong_model_is_said_before_the_first_visitor(
 
 @pytest.fixture(scope="module")
 def client() -> Generator[Client]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        app.private_gradio(),
-        app.listen("127.0.0.1", 0) as listening,
-    ):
+    with pytest.MonkeyPatch.context() as patch, app.private_gradio():
         patch.setattr(app, "pages", lambda: {"patches": patches, "meaning_map": meaning_map})
         patch.setattr(meaning_map, "models_here", lambda wanted, fits: [SMALL])
-        served = app.build(Context("cpu"))
-        settings = uvicorn.Config(served, log_level="critical", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + 60
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.05)
-        port = listening.getsockname()[1]
-        yield Client(f"http://127.0.0.1:{port}", verbose=False, analytics_enabled=False)
-        server.should_exit = True
-        thread.join(20)
+        with visitors.serving(app.build(Context("cpu"))) as address:
+            yield Client(address, verbose=False, analytics_enabled=False)
 
 
 @pytest.fixture(scope="module")

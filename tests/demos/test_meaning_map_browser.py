@@ -1,30 +1,18 @@
 """The Meaning Map in a real browser: table, map, gap, sums and rivals, by mouse and keyboard."""
 
 import shutil
-import threading
-import time
 from collections.abc import Generator
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
 
 import mmfm.assets
 import pytest
-import uvicorn
+import visitors
 from mmfm.demos import app, meaning_map, patches
 from mmfm.demos.page import Context
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, expect
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed"
-)
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+pytestmark = visitors.NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -38,60 +26,23 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(other: Path) -> Generator[str]:
     """Where the page is served."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        app.private_gradio(),
-        app.listen("127.0.0.1", 0) as listening,
-    ):
+    with pytest.MonkeyPatch.context() as patch, app.private_gradio():
         names = [meaning_map.SMALL, str(other)]
         patch.setattr(app, "pages", lambda: {"patches": patches, "meaning_map": meaning_map})
         patch.setattr(meaning_map, "models_here", lambda wanted, fits: names)
-        pages = app.build(Context("cpu"))
-        settings = uvicorn.Config(pages, log_level="critical", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + 60
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
+        with visitors.serving(app.build(Context("cpu"))) as address:
+            yield address
 
 
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
+class Visitor(visitors.Visitor):
+    """One who visits this page."""
 
-
-class Visitor:
-    """A browser that keeps a list of what must not happen."""
+    PAGE = "meaning_map"
+    READY = ("#mm-stage .near li",)
 
     def __init__(self, browser: Browser, address: str, **settings: object) -> None:
-        self.address = address
-        self.faults: list[str] = []
-        self.page: Page = browser.new_context(**settings).new_page()
+        super().__init__(browser, address, **settings)
         self.page.set_default_timeout(20_000)
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        self.page.on("request", self._see)
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.faults.append(f"console: {message.text}")
-
-    def _see(self, request: object) -> None:
-        url = request.url  # pyright: ignore[reportAttributeAccessIssue]
-        if urlparse(url).scheme not in ("data", "blob") and not url.startswith(self.address):
-            self.faults.append(f"left the server: {url}")
-
-    def open(self, link: str = "") -> Page:
-        self.page.goto(f"{self.address}/meaning_map{link}", wait_until="domcontentloaded")
-        self.page.wait_for_selector("#mm-stage .near li")
-        return self.page
 
     def close(self) -> None:
         self.page.context.close()
@@ -99,10 +50,6 @@ class Visitor:
 
     def cell(self, text: int, picture: int) -> Locator:
         return self.page.locator("#mm-stage tbody tr").nth(text).locator("td").nth(picture)
-
-    @property
-    def link(self) -> dict[str, list[str]]:
-        return parse_qs(urlparse(self.page.url).query)
 
     @property
     def places(self) -> list[str]:

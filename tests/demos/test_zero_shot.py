@@ -1,7 +1,6 @@
 """Why, CLIP? answers scripts, keeps within its limits, and sends the browser what is so."""
 
 import base64
-import threading
 from collections.abc import Generator
 from pathlib import Path
 from string import Formatter
@@ -12,7 +11,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-import uvicorn
+import visitors
 from gradio_client import Client, handle_file
 from mmfm.demos import app, patches, zero_shot
 from mmfm.demos.page import Context
@@ -382,22 +381,10 @@ def test_labels_and_names_are_escaped_and_commands_are_shown() -> None:
 
 @pytest.fixture(scope="module")
 def client(own_cache: Path) -> Generator[Client]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        app.private_gradio(),
-        app.listen("127.0.0.1", 0) as listening,
-    ):
+    with pytest.MonkeyPatch.context() as patch, app.private_gradio():
         patch.setattr(app, "pages", lambda: {"patches": patches, "zero_shot": zero_shot})
-        pages = app.build(Context("cpu"))
-        server = uvicorn.Server(
-            uvicorn.Config(pages, log_level="critical", timeout_graceful_shutdown=1)
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        yield Client(address, verbose=False, analytics_enabled=False)
-        server.should_exit = True
-        thread.join(20)
+        with visitors.serving(app.build(Context("cpu"))) as address:
+            yield Client(address, verbose=False, analytics_enabled=False)
 
 
 @pytest.fixture

@@ -1,88 +1,36 @@
 """Why, CLIP? in a real browser: asking, sliding, teaching, in two languages, on any width."""
 
-import shutil
-import threading
 from collections.abc import Generator
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
 
 import pytest
-import uvicorn
+import visitors
 from mmfm.demos import app, patches, zero_shot
 from mmfm.demos.page import Context
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed"
-)
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+pytestmark = visitors.NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """Where the page is served, with label vectors of its own."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        app.private_gradio(),
-        app.listen("127.0.0.1", 0) as listening,
-    ):
+    with pytest.MonkeyPatch.context() as patch, app.private_gradio():
         patch.setenv("MMFM_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(app, "pages", lambda: {"patches": patches, "zero_shot": zero_shot})
-        pages = app.build(Context("cpu"))
-        server = uvicorn.Server(
-            uvicorn.Config(pages, log_level="critical", timeout_graceful_shutdown=1)
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
+        with visitors.serving(app.build(Context("cpu"))) as address:
+            yield address
 
 
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
+class Visitor(visitors.Visitor):
+    """One who visits this page."""
 
-
-class Visitor:
-    """A browser that keeps a list of what must not happen."""
-
-    def __init__(self, browser: Browser, address: str, **settings: object) -> None:
-        self.address = address
-        self.faults: list[str] = []
-        self.page: Page = browser.new_context(**settings).new_page()
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        self.page.on("request", self._see)
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.faults.append(f"console: {message.text}")
-
-    def _see(self, request: object) -> None:
-        url = request.url  # pyright: ignore[reportAttributeAccessIssue]
-        if urlparse(url).scheme not in ("data", "blob") and not url.startswith(self.address):
-            self.faults.append(f"left the server: {url}")
-
-    def open(self, link: str = "") -> Page:
-        self.page.goto(f"{self.address}/zero_shot{link}", wait_until="domcontentloaded")
-        self.page.wait_for_selector("#zero .bars button.name")
-        self.page.wait_for_selector("#zero .relevance canvas")
-        return self.page
-
-    @property
-    def link(self) -> dict[str, list[str]]:
-        return parse_qs(urlparse(self.page.url).query)
+    PAGE = "zero_shot"
+    READY = (
+        "#zero .bars button.name",
+        "#zero .relevance canvas",
+    )
 
     @property
     def said(self) -> list[str]:

@@ -1,0 +1,76 @@
+"""Who visits the pages in the tests: a server of their own, and a browser that looks out."""
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Generator
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from mmfm.demos import app
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+NEEDS_CHROMIUM = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed"
+)
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@contextlib.contextmanager
+def serving(pages: FastAPI) -> Generator[str]:
+    """Where pages are served, for as long as they are."""
+    with app.listen("127.0.0.1", 0) as listening:
+        settings = uvicorn.Config(pages, log_level="critical", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(settings)
+        # A daemon, with all that it starts: a request that never ends shall not keep the tests.
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(20)
+
+
+class Visitor:
+    """A browser that keeps a list of what must not happen."""
+
+    PAGE = ""  # its address
+    READY: tuple[str, ...] = ()  # what is there when the page has come
+
+    def __init__(self, browser: Browser, address: str, **settings: object) -> None:
+        self.address = address
+        self.faults: list[str] = []
+        self.page: Page = browser.new_context(**settings).new_page()
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("request", self._see)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(f"console: {message.text}")
+
+    def _see(self, request: object) -> None:
+        url = request.url  # pyright: ignore[reportAttributeAccessIssue]
+        if urlparse(url).scheme not in ("data", "blob") and not url.startswith(self.address):
+            self.faults.append(f"left the server: {url}")
+
+    def open(self, link: str = "") -> Page:
+        self.page.goto(f"{self.address}/{self.PAGE}{link}", wait_until="domcontentloaded")
+        for part in self.READY:
+            self.page.wait_for_selector(part)
+        return self.page
+
+    @property
+    def link(self) -> dict[str, list[str]]:
+        return parse_qs(urlparse(self.page.url).query)
