@@ -59,7 +59,7 @@ $(READY): pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(READY_DEV): pyproject.toml | $(BIN)/python
-	@$(BIN)/python .ci/installed.py dev || { \
+	@$(BIN)/python .ci/installed.py dev onnx || { \
 		echo 'installing mmfm, what it needs and its checks into $(ENV): some minutes, once'; \
 		$(BIN)/python -m pip install --quiet -e '.[dev]'; }
 	@touch $(READY) $@

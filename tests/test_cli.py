@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import mmfm
-from mmfm import cli
+from mmfm import cli, commands
 from mmfm.errors import BadInput, NotHere
 from mmfm.tasks import doctor
 from mmfm.tasks.doctor import Checkpoint, Finding
@@ -50,17 +50,22 @@ def test_help_answers_in_less_than_0_3_seconds():
 
 
 def test_the_pages_are_imported_only_inside_the_demo_command():
-    tree = ast.parse(Path(cli.__file__).read_text(encoding="utf-8"))
-    importing = {
-        function.name
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmfm.demos")
-    }
-    everywhere = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
-    assert importing == {"demo"}
-    assert sum((n.module or "").startswith("mmfm.demos") for n in everywhere) == 1
+    importing: list[str] = []
+    everywhere = 0
+    for file in [Path(cli.__file__), *Path(commands.__file__).parent.glob("*.py")]:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        everywhere += sum(_of_the_pages(node) for node in ast.walk(tree))
+        importing += [
+            function.name
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef) and any(map(_of_the_pages, ast.walk(function)))
+        ]
+    assert importing == ["demo"]
+    assert everywhere == 1
+
+
+def _of_the_pages(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmfm.demos")
 
 
 # --- help and version -----------------------------------------------------------------------------

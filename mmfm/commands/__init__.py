@@ -1,0 +1,1 @@
+"""The commands, by what they are for; `mmfm.cli` puts them together."""

@@ -1,0 +1,64 @@
+"""What several commands are asked, and how they take it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmfm.errors import BadInput, NotHere
+
+Device = Annotated[
+    str, typer.Option(metavar="D", help="Compute on auto, cpu, cuda, cuda:N or mps.")
+]
+
+Clip = Annotated[str | None, typer.Option(metavar="M", help="Run this model.")]
+AsTemplates = Annotated[
+    str,
+    typer.Option(
+        metavar="T",
+        help="Put labels into these: default, simple, english, korean, or a file, one a line.",
+    ),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A folder with one folder of pictures a label.")
+]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="LABELS",
+        help="Call the folders' labels so: dog=강아지|puppy,cat, or @FILE, one a line.",
+    ),
+]
+Adapted = Annotated[
+    Path | None, typer.Option("--adapter", metavar="FILE", help="Use what mmfm adapt has learned.")
+]
+
+
+def need_folders(*files: Path | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise NotHere(f"{file}: there is no folder {file.parent}")
+        if file is not None and file.is_dir():
+            raise BadInput(f"{file}: this is a folder; name a file")
+
+
+def as_templates(wish: str) -> Any:
+    """A set's name, or a file."""
+    path = Path(wish).expanduser()
+    return path if path.is_file() else wish
+
+
+def chosen_clip(model: str | None, device: str, say: Callable[[str], None]) -> Any:
+    """The CLIP that was asked for, else the one that comes with the package."""
+    from mmfm.models.checkpoints import load_clip
+    from mmfm.tasks.classify import DEFAULT_MODEL, MULTILINGUAL
+
+    if model is None:
+        say(
+            f"{DEFAULT_MODEL} is a small teaching model that knows drawn shapes only; for photos "
+            f"name a public one: --model ViT-B-32/laion2b_s34b_b79k, or {MULTILINGUAL} for Korean"
+        )
+    return load_clip(model or DEFAULT_MODEL, device=device)
