@@ -24,7 +24,8 @@ from mmfm.errors import BadInput, MmfmError
 from mmfm.models.adapters import Adapter
 from mmfm.models.checkpoints import load_clip
 from mmfm.models.clip import TwoTowers
-from mmfm.tasks.classify import DEFAULT_MODEL, MULTILINGUAL, ZeroShotClassifier
+from mmfm.models.reading import MULTILINGUAL
+from mmfm.tasks.classify import DEFAULT_MODEL, ZeroShotClassifier
 from mmfm.tasks.explain import Evidence, explain, spans
 
 from . import words

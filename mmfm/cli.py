@@ -7,6 +7,7 @@ so that `mmfm --help` answers at once.
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ import typer
 
 import mmfm
 from mmfm.commands import machine, pages, photos, training, trust
+from mmfm.commands.classify import classify
 from mmfm.errors import MmfmError
 
 # Without rich's markup: importing it takes longer than everything else that --help needs.
@@ -43,7 +45,10 @@ def start(
 
 
 app.command()(pages.demo)
-app.command()(photos.classify)
+app.command()(classify)
+app.command()(photos.index)
+app.command()(photos.search)
+app.command()(photos.undo)
 app.command()(trust.evaluate)
 app.command()(trust.adapt)
 app.command()(trust.explain)
@@ -58,6 +63,8 @@ app.command()(machine.doctor)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a person's mistake is one line on stderr."""
+    # Pillow warns of damaged notes in pictures; which file is meant, it does not know.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         outcome = app(arguments, prog_name="mmfm", standalone_mode=False)
         # That a reader has gone away is noticed when the last lines are written: do it in here.

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 import mmfm
+from mmfm.contact_sheet import thumbnail
 from mmfm.files import write_whole
-from mmfm.listing import thumbnail
 from mmfm.measures import Bin, Share
 from mmfm.tasks.evaluate import Evaluation, Honesty, Wrong
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmfm.reports import Report
 
 _LINE_EVERY = 10.0  # seconds between two plain lines
+_SURE_AFTER = 2.0  # seconds, before which a rate is a guess
 _NAMED = 10  # pictures that cannot be read; the others are counted
 
 
@@ -61,13 +62,14 @@ class Counter:
 
     def show(self, what: str) -> Callable[[int, int], None]:
         """Make the function to which that work tells (done, total)."""
+        pace = Pace()
 
         def tell(done: int, total: int) -> None:
             if self._bar is None:
                 return
             if what not in self._tasks:
                 self._tasks[what] = self._bar.add_task(what, total=total, told="")
-            told = f"{done:,} of {total:,}"
+            told = f"{done:,} of {total:,}{pace.told(done, total)}"
             self._bar.update(self._tasks[what], completed=done, total=total, told=told)
 
         return tell
@@ -84,6 +86,27 @@ class Counter:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class Pace:
+    """How fast counted work goes, and what is left of it; silent until that can be said."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began: tuple[float, int] | None = None
+
+    def told(self, done: int, total: int) -> str:
+        """Say it, as what follows on "so many of so many"."""
+        now = self._clock()
+        if self._began is None:
+            # The first tell says where the count starts: a run that goes on does not start at 0.
+            self._began = now, done
+        seconds, more = now - self._began[0], done - self._began[1]
+        if seconds < _SURE_AFTER or more <= 0:
+            return ""
+        rate = more / seconds
+        shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+        return f", {shown}/s, {_duration((total - done) / rate)} left"
 
 
 @contextmanager

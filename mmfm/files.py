@@ -11,6 +11,9 @@ from typing import BinaryIO
 
 from mmfm.errors import OutOfSpace
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what an OSError says when no space is left
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOENT)
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Generator[BinaryIO]:
@@ -27,9 +30,9 @@ def whole(path: Path) -> Generator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folders(path.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise OutOfSpace(
                 f"no space left to write {path}; what was there before is intact"
             ) from error
@@ -50,12 +53,18 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system lets a folder be synced."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def sync_folders(*folders: Path) -> None:
+    """Bring the names in folders to the disk, so that they survive a power cut.
+
+    Some systems cannot do that for a folder, and one may not be ours to read, or gone meanwhile.
+    """
+    for folder in set(folders) if os.name == "posix" else ():
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise

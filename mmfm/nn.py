@@ -8,15 +8,17 @@
 Shapes: b pictures or sentences, n tokens, d numbers a token, h heads, k numbers a head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mmfm.errors import BadInput
 
@@ -318,3 +320,37 @@ def _rotate(
     cos, sin = angles.cos().to(x), angles.sin().to(x)
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+# --- models without numbers -----------------------------------------------------------------------
+
+
+@contextmanager
+def shapes_only() -> Generator[None]:
+    """Build modules of shapes without numbers: nothing is drawn, no memory is taken."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leave fresh weights as they are. To draw what has no numbers torch loads its compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def make_room(model: nn.Module) -> None:
+    """Give a model of shapes its numbers, whatever they are: weights are about to be put there.
+
+    `Module.to_empty` does the same, but loads torch's symbolic shapes for it, which takes a second.
+    """
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            room = torch.empty(weight.shape, dtype=weight.dtype)
+            setattr(module, name, nn.Parameter(room, weight.requires_grad))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))

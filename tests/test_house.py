@@ -252,7 +252,7 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 @needs_make
 def test_make_installs_once_and_a_second_call_does_no_work_that_is_done(checkout: Path):
-    check, install = "python .ci/installed.py dev", "python -m pip install --quiet -e .[dev]"
+    check, install = "python .ci/installed.py dev onnx", "python -m pip install --quiet -e .[dev]"
     assert made(checkout, "test") == [check, install, "python -m pytest"]
     assert made(checkout, "test") == ["python -m pytest"]
     assert made(checkout, "demo") == ["mmfm demo"], "what suffices for the tests suffices here"

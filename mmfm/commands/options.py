@@ -31,6 +31,22 @@ Names = Annotated[
         help="Call the folders' labels so: dog=강아지|puppy,cat, or @FILE, one a line.",
     ),
 ]
+Exact = Annotated[
+    bool,
+    typer.Option("--exact", help="Decode every pixel, in full precision, as the publisher does."),
+]
+ENGINES = ("auto", "fp32", "bf16", "int8", "cuda")  # of mmfm.engines, which imports torch
+
+EngineName = Annotated[
+    str,
+    typer.Option(metavar="E", help="Run on auto (measured), fp32, bf16, int8 or cuda."),
+]
+InStore = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", metavar="DIR", help="Keep vectors here, not in the user's data folder."
+    ),
+]
 Adapted = Annotated[
     Path | None, typer.Option("--adapter", metavar="FILE", help="Use what mmfm adapt has learned.")
 ]
@@ -54,7 +70,8 @@ def as_templates(wish: str) -> Any:
 def chosen_clip(model: str | None, device: str, say: Callable[[str], None]) -> Any:
     """The CLIP that was asked for, else the one that comes with the package."""
     from mmfm.models.checkpoints import load_clip
-    from mmfm.tasks.classify import DEFAULT_MODEL, MULTILINGUAL
+    from mmfm.models.reading import MULTILINGUAL
+    from mmfm.tasks.classify import DEFAULT_MODEL
 
     if model is None:
         say(
@@ -62,3 +79,22 @@ def chosen_clip(model: str | None, device: str, say: Callable[[str], None]) -> A
             f"name a public one: --model ViT-B-32/laion2b_s34b_b79k, or {MULTILINGUAL} for Korean"
         )
     return load_clip(model or DEFAULT_MODEL, device=device)
+
+
+def check_engine(wish: str, exact: bool) -> None:
+    """Refuse before the work what cannot be run after the model is loaded."""
+    if wish not in ENGINES:
+        raise BadInput(f"--engine {wish}: there are {', '.join(ENGINES)}")
+    if exact and wish not in ("auto", "fp32"):
+        raise BadInput(f"--exact is fp32; leave out --engine {wish}")
+
+
+def chosen_engine(
+    clip: Any, wish: str, exact: bool, pictures: int, say: Callable[[str], None]
+) -> Any:
+    """What runs the picture tower: what was asked for, or what is the fastest here."""
+    from mmfm.engines import choose, plain
+
+    if exact or not pictures:
+        return plain(clip)
+    return choose(clip, wish, pictures=pictures, say=say)

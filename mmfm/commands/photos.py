@@ -1,56 +1,141 @@
-"""`mmfm classify`: pictures of one's own, named."""
+"""`mmfm index`, `search` and `undo`: photos that can be asked, and put back where they were."""
 
+import json as json_module
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmfm.commands.options import (
-    Adapted,
     AsTemplates,
     Clip,
     Device,
+    EngineName,
+    Exact,
+    InStore,
     as_templates,
+    check_engine,
     chosen_clip,
+    chosen_engine,
     need_folders,
 )
 from mmfm.errors import BadInput, NotHere
 
+if TYPE_CHECKING:
+    from mmfm.contact_sheet import Sheet
+    from mmfm.store import Store
+    from mmfm.tasks.search import Alike, Hit
 
-def classify(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Pictures, or folders of them.")
+Inside = Annotated[
+    list[Path] | None,
+    typer.Option("--in", metavar="DIR", help="Look only in this folder; may be repeated."),
+]
+
+
+# --- index --------------------------------------------------------------------------------------
+
+
+def index(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR", help="Folders of pictures, or single files.")
     ],
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LABELS",
-            help="Answer with these: dog=강아지|puppy,cat (shown=called|called), or @FILE, one a "
-            "line.",
-        ),
+    model: Clip = None,
+    store: InStore = None,
+    exact: Exact = False,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop these folders from the store; touch no picture.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", help="Say what is run.")] = False,
+) -> None:
+    """Look at each picture once and keep what was seen, so that it can be asked ever after."""
+    check_engine(engine, exact)
+    from mmfm.faces import counting, stopping
+    from mmfm.store import Store
+    from mmfm.tasks.index import Indexed
+    from mmfm.tasks.index import forget as drop
+    from mmfm.tasks.index import index as look
+
+    kept = Store(store)
+    with stopping() as stop, counting() as counter:
+        if forget:
+            dropped = drop(folders, store=kept, say=counter.say)
+            counter.say(f"{dropped:,} pictures forgotten")
+            return
+        missing = [folder for folder in folders if not folder.expanduser().exists()]
+        if missing:
+            raise NotHere(f"{missing[0]}: no such file or folder; to drop it, add --forget")
+        clip = chosen_clip(model, device, counter.say)
+        # How many are new is known only when all have been listed; a guess will do here.
+        runs_on = chosen_engine(clip, engine, exact, _roughly(folders), counter.say)
+        if verbose:
+            counter.say(f"{clip.source} on {clip.weight.device}; {runs_on.about}")
+        show = counter.show("indexing")
+        step = Indexed()
+        for step in look(
+            clip, runs_on, folders, store=kept, exact=exact, stop=stop, say=counter.say
+        ):
+            show(step.done, step.total)
+            for note in step.notes:
+                counter.say(note)
+            for path, why in step.failed:
+                counter.say(f"{path}: {why}; left out")
+        stopped = stop() and step.done < step.total
+        counts = {
+            "new": step.new,
+            "recognised": step.recognised,
+            "unchanged": step.unchanged,
+            "dropped": step.dropped,
+            "unreadable": step.unreadable,
+        }
+        told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        counter.say(f"{step.total:,} pictures: {told or 'nothing to do'}")
+        if stopped:
+            counter.say("stopped; the same command goes on from here")
+            raise typer.Exit(130)
+    if step.total and step.unreadable == step.total:
+        raise typer.Exit(1)
+    raise typer.Exit(3 if step.unreadable else 0)
+
+
+def _roughly(folders: list[Path]) -> int:
+    """How many pictures wait, for the choice of an engine."""
+    from mmfm.data.folders import picture_files
+
+    return sum(len(picture_files(folder.expanduser()).files) for folder in folders)
+
+
+# --- search -------------------------------------------------------------------------------------
+
+
+def search(
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="QUERY", help="Words, or a picture's file; several are combined."),
+    ] = None,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Find pictures that show the same.")
+    ] = False,
+    minus: Annotated[
+        list[str] | None,
+        typer.Option(metavar="QUERY", help="What they should not show; may be repeated."),
+    ] = None,
+    count: Annotated[int, typer.Option("-n", metavar="N", help="Show so many.")] = 20,
+    inside: Inside = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Duplicates from this cosine on, not from a measured one."),
     ] = None,
     model: Clip = None,
     templates: AsTemplates = "default",
-    multi: Annotated[
-        bool, typer.Option("--multi", help="Judge each label by itself: none, one or many apply.")
-    ] = False,
-    none: Annotated[
-        bool, typer.Option("--none", help="Allow the answer that none of the labels applies.")
-    ] = False,
-    adapter: Adapted = None,
-    calibration: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Use what mmfm evaluate has fitted.")
-    ] = None,
+    store: InStore = None,
     device: Device = "auto",
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, nothing else.")
     ] = False,
-    all_scores: Annotated[
-        bool, typer.Option("--all-scores", help="Put every score into the JSON, not the top five.")
-    ] = False,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a table, a picture a row.")
-    ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page of thumbnails.")
     ] = None,
@@ -58,79 +143,136 @@ def classify(
         bool, typer.Option("-v", help="Say what is run, and what the scores mean.")
     ] = False,
 ) -> None:
-    """Name pictures by labels of your own, without any training."""
-    if sum((json, csv is not None, html is not None)) > 1:
-        raise BadInput("--json, --csv and --html exclude each other; run it once for each")
-    if all_scores and not json:
-        raise BadInput("--all-scores goes with --json")
-    need_folders(csv, html)
-    from mmfm.data.folders import picture_files
+    """Search the indexed pictures by words, by a picture, or for those that are alike."""
+    if json and html is not None:
+        raise BadInput("--json and --html exclude each other; run it once for each")
+    if duplicates and (query or minus):
+        raise BadInput("--duplicates takes no words; --in DIR says where to look")
+    if not duplicates and not query:
+        raise BadInput("say what to search for: words, a picture's file, or --duplicates")
+    if threshold is not None and not duplicates:
+        raise BadInput("--threshold goes with --duplicates")
+    need_folders(html)
+    from mmfm.contact_sheet import Sheet
     from mmfm.faces import counting
-    from mmfm.listing import Page, Table, as_json, as_line, printable
-    from mmfm.models.scores import SCORE_KINDS
-    from mmfm.tasks.classify import ZeroShotClassifier
+    from mmfm.store import Store
+    from mmfm.tasks import search as task
 
-    wished = _wished_labels(labels, adapter, calibration)
-    files: list[Path] = []
-    others = 0
-    for path in paths:
-        found, left_out = picture_files(path)
-        files += found
-        others += left_out
-    if not files:
-        raise NotHere(f"no picture in {', '.join(map(str, paths))} ({others} other files)")
+    kept = Store(store)
+    folders = inside or []
     with counting() as counter:
-        clf = ZeroShotClassifier(
-            chosen_clip(model, device, counter.say),
-            wished,
-            templates=as_templates(templates),
-            multi_label=multi,
-            none_of_these=none,
-            adapter=adapter,
-            calibration=calibration,
-            progress=counter.show("reading labels"),
-            warn=counter.say,
-        )
-        about = f"{clf.clip.source} on {clf.vectors.device}, {len(clf.labels)} labels"
+        clip = chosen_clip(model or _indexed_model(kept, counter.say), device, counter.say)
+        title = " + ".join(query or []) + "".join(f" - {one}" for one in minus or [])
+        sheet = Sheet(html, title or "duplicates", about=clip.source) if html else None
         if verbose:
-            counter.say(about)
-            counter.say(f"score: {SCORE_KINDS[clf.score_kind]}")
-            if others:
-                counter.say(f"{others:,} files that are no pictures are left out")
-        sheet = Table(csv) if csv else Page(html, about) if html else None
-        show = counter.show("classifying")
-        read = 0
-        for done, prediction in enumerate(clf.stream(files), 1):
-            show(done, len(files))
-            read += prediction.error is None
-            if sheet is not None:
-                sheet.add(prediction)
-            elif json:
-                print(as_json(prediction, all_scores=all_scores), flush=True)
-            elif prediction.error is None:
-                print(as_line(prediction), flush=True)
-            if prediction.error is not None:
-                counter.say(printable(f"{prediction.path}: {prediction.error}; left out"))
+            counter.say(f"{clip.source} on {clip.weight.device}")
+        if duplicates:
+            groups = task.duplicates(
+                clip,
+                store=kept,
+                threshold=threshold,
+                folders=folders,
+                progress=counter.show("comparing"),
+            )
+            _tell_groups(groups, sheet, as_json=json)
+            found = len(groups)
+        else:
+            plus, less = ([_asked(one) for one in part or []] for part in (query, minus))
+            hits = task.search(
+                clip,
+                plus,
+                less,
+                store=kept,
+                n=count,
+                folders=folders,
+                templates=as_templates(templates),
+                warn=counter.say,
+            )
+            if verbose and hits:
+                counter.say(f"score: {task.SEARCH_SCORES[hits[0].kind]}")
+            _tell_hits(hits, sheet, as_json=json)
+            found = len(hits)
         if sheet is not None:
             sheet.write()
-            print(f"{sheet.path}: {read:,} pictures")
-    if not read:
-        raise typer.Exit(1)
-    raise typer.Exit(0 if read == len(files) else 3)
+            print(f"{sheet.path}: {found:,} found")
+        elif not found:
+            counter.say("no duplicates" if duplicates else "no indexed picture is there any more")
 
 
-def _wished_labels(labels: str | None, adapter: Path | None, calibration: Path | None) -> Any:
-    """The labels that were written down, else those that a file was made for."""
-    from mmfm.data.labels import Label, read_labels
+def _tell_hits(hits: "Sequence[Hit]", sheet: "Sheet | None", *, as_json: bool) -> None:
+    from mmfm.listing import printable
 
-    if labels is not None:
-        return read_labels(labels)
-    if adapter is not None:
-        from mmfm.models.adapters import Adapter
+    for hit in hits:
+        if sheet is not None:
+            sheet.add(hit.path, hit.score)
+        elif as_json:
+            said = {"path": f"{hit.path}", "score": round(hit.score, 6)}
+            print(printable(json_module.dumps(said, ensure_ascii=False)))
+        else:
+            print(printable(f"{hit.score:.3f}  {hit.path}"))
 
-        return Adapter.read(adapter).all_labels
-    if calibration is not None:
-        from mmfm.models.scores import Calibration
 
-        return [Label(shown, tuple(said)) for shown, *said in Calibration.read(calibration).said]
-    raise BadInput('--labels is missing: --labels "dog=강아지|puppy,cat", or --labels @FILE')
+def _tell_groups(groups: "Sequence[Alike]", sheet: "Sheet | None", *, as_json: bool) -> None:
+    from mmfm.listing import printable
+
+    for group in groups:
+        paths = [f"{path}" for path in group.paths]
+        if sheet is not None:
+            sheet.group(group.paths, same_bytes=group.same_bytes)
+        elif as_json:
+            said: dict[str, Any] = {"paths": paths, "score": round(group.score, 6)}
+            said |= {"same_bytes": group.same_bytes}
+            print(printable(json_module.dumps(said, ensure_ascii=False)))
+        else:
+            how = "the same bytes" if group.same_bytes else f"alike, {group.score:.3f}"
+            print(printable("\n  ".join([how, *paths])))
+
+
+def _indexed_model(store: "Store", say: Callable[[str], None]) -> str | None:
+    """The model that has looked at most pictures: what was indexed is searched with the same."""
+    kept = sorted((one for one in store.models() if one.pictures), key=lambda one: -one.pictures)
+    if not kept:
+        raise NotHere(f"{store.folder}: no picture is indexed; mmfm index DIR does it")
+    if len(kept) > 1:
+        others = ", ".join(one.model for one in kept[1:])
+        say(f"searching with {kept[0].model}; also indexed: {others} (--model)")
+    return kept[0].model
+
+
+def _asked(query: str) -> "str | Path":
+    """A file where there is one, else words."""
+    path = Path(query).expanduser()
+    if "\0" in query or len(query) > 1000:
+        return query
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise BadInput(f"{query}: is a folder; --in {query} looks in it")
+    if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".heic") or path.is_absolute():
+        raise NotHere(f"{query}: no such picture")
+    return query
+
+
+# --- undo ---------------------------------------------------------------------------------------
+
+
+def undo(
+    journal: Annotated[
+        Path,
+        typer.Argument(metavar="JOURNAL", help="What --copy-to or --move-to left in its folder."),
+    ],
+) -> None:
+    """Put sorted pictures back where they came from, and remove the copies."""
+    from mmfm.faces import counting
+    from mmfm.listing import printable
+    from mmfm.tasks.sort import undo as take_back
+
+    how: Counter[str] = Counter()
+    with counting() as counter:
+        for undone in take_back(journal):
+            how[undone.how] += 1
+            if undone.how == "left":
+                counter.say(printable(f"{undone.to}: {undone.reason}; left"))
+        told = ", ".join(f"{count:,} {what}" for what, count in how.most_common())
+        counter.say(told or "nothing was to be undone")
+    raise typer.Exit(3 if how["left"] else 0)

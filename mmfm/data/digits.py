@@ -5,7 +5,6 @@ A download continues where a broken one stopped, tries a second mirror, and take
 its checksum is the published one. scikit-learn's digits come with it and need no network.
 """
 
-import errno
 import gzip
 import hashlib
 import http.client
@@ -35,7 +34,6 @@ Progress = Callable[[int, int], None]  # (done, total)
 
 _REACH_SECONDS = 2.0  # offline is said after at most this long
 _STALL_SECONDS = 15.0  # a mirror that sends nothing for so long is given up
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Digits(NamedTuple):
@@ -246,7 +244,7 @@ def fetch(urls: Sequence[str], path: Path, md5: str, progress: Progress | None =
             try:
                 _download(url, part, progress)
             except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                if isinstance(error, OSError) and error.errno in FULL:
                     raise OutOfSpace(
                         f"no space left for {path}; {part} can be continued"
                     ) from error

@@ -1,13 +1,19 @@
-"""Which files of a folder are for training and which are held out, as their names say.
+"""Which files of a folder are pictures; which are for training and which are held out.
 
 A held-out part is called val, valid, validation or test; "valley" and "testtube" are no parts.
 """
 
+import errno
 import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mmfm.data.formats import HEAD, kind_of, picture_endings
 from mmfm.errors import BadData, NotHere
 
 _HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there is taken
@@ -59,21 +65,89 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def picture_files(path: Path) -> tuple[list[Path], int]:
-    """List what may be a picture at a path: (the file, or those in the folder; how many others).
+@dataclass(frozen=True)
+class Found:
+    """What lies in a folder, and in the folders below it."""
 
-    In a folder a file is known by its ending; a file that is named is taken at its word.
+    files: list[Path]  # what may be pictures, sorted
+    others: Counter[str]  # how many are none, by ending; "" has none, "/" is a link to a folder
+    unreadable: list[tuple[Path, str]]  # what could not be looked into, and why
+
+    def __iter__(self) -> Iterator[Any]:
+        """For `files, others = picture_files(folder)`: the files, and how many others there are."""
+        return iter((self.files, self.others.total()))
+
+
+def picture_files(path: Path, *, without: Path | None = None) -> Found:
+    """Find what may be a picture at a path: the file itself, or those in the folder, sorted.
+
+    In a folder a file is known by its ending or, where no picture ends so, by its first bytes; what
+    is hidden is passed over, and so is the folder `without`. Links to files are followed, links to
+    folders are not. A file that is named is taken at its word.
     """
     if not path.exists():
-        raise NotHere(f"{path}: no such file or folder")
+        why = "a link that leads nowhere" if path.is_symlink() else "no such file or folder"
+        raise NotHere(f"{path}: {why}")
     if not path.is_dir():
-        return [path], 0
-    from PIL import Image
+        return Found([path], Counter(), [])
+    found = Found([], Counter(), [])
+    left_out = None if without is None else os.path.realpath(without)
+    # A list of lists, not a function that calls itself: folders may lie deeper than Python calls.
+    folders = [_entries(os.fspath(path), found)]
+    while folders:
+        entry = next(folders[-1], None)
+        if entry is None:
+            folders.pop()
+        elif not entry.is_dir(follow_symlinks=False):
+            _take_up(entry, found)
+        elif left_out is None or os.path.realpath(entry.path) != left_out:
+            folders.append(_entries(entry.path, found))
+    return found
 
-    endings = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    files = list(_walk(path))
-    pictures = [file for file in files if file.suffix.lower() in endings]
-    return pictures, len(files) - len(pictures)
+
+def _entries(folder: str, found: Found) -> Iterator[os.DirEntry[str]]:
+    """What a folder holds, by name, without what is hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        reason = f"this folder cannot be listed: {error.strerror or error}"
+        found.unreadable.append((Path(folder), reason))
+        return iter(())
+    return iter(sorted(shown, key=lambda entry: entry.name))
+
+
+def _take_up(entry: os.DirEntry[str], found: Found) -> None:
+    """Put one file, or whatever else is no folder, where it belongs."""
+    path = Path(entry.path)
+    ending = path.suffix.lower()
+    if entry.is_symlink() and path.is_dir():
+        if Path(os.path.realpath(path)) in Path(os.path.realpath(path.parent), "x").parents:
+            found.unreadable.append((path, "a link to a folder that it lies in, so without end"))
+        else:
+            found.others["/"] += 1
+    elif ending in picture_endings():
+        found.files.append(path)
+    else:
+        try:
+            # A pipe, a socket or a device is not opened: that may wait for ever.
+            picture = stat.S_ISREG(entry.stat().st_mode) and _begins_as_picture(path)
+        except OSError as error:
+            loop = error.errno == errno.ELOOP
+            reason = "a loop of links" if loop else error.strerror or str(error)
+            if isinstance(error, FileNotFoundError):
+                reason = "a link that leads nowhere"
+            found.unreadable.append((path, reason))
+        else:
+            if picture:
+                found.files.append(path)
+            else:
+                found.others[ending] += 1
+
+
+def _begins_as_picture(path: Path) -> bool:
+    with path.open("rb", buffering=0) as file:
+        return kind_of(file.read(HEAD)) is not None
 
 
 def visible(paths: Iterable[Path]) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from mmfm.models.tables import open_clip, timm, transformers
 from mmfm.models.tokenizer import SETTINGS, Tokenizer
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.models.wrapped import OpenCLIP
+from mmfm.nn import make_room, shapes_only
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -61,7 +62,8 @@ def load_vit(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float
     cast = {key: tensor.to(exact) for key, tensor in state.items()}
     config: ViTConfig = build.args[0]
     state = _fold_positions(cast, config, name)
-    model = _drafted(build, [config.depth], state, name).to(exact).to_empty(device="cpu")
+    model = _drafted(build, [config.depth], state, name).to(exact)
+    make_room(model)
     weights.load_strictly(model, state, name)
     model.name, model.origin = name, found.origin
     return model.to(where, dtype).eval()
@@ -131,7 +133,7 @@ def _drafted(
     if max(depths) > len(state):  # nor may it take all day to lay out
         raise BadWeights(f"{name}: says that it has {max(depths)} layers, of {len(state)} weights")
     try:
-        with torch.device("meta"):
+        with shapes_only():
             model = build()
     except RuntimeError as error:
         raise BadWeights(f"{name}: settings of a size that no model has ({error})") from error
@@ -215,9 +217,10 @@ def _joined(found: hub.Found, parts: _Parts, towers: Towers, dtype: torch.dtype)
         other = "text" if towers == "image" else "image"
         homes = parts.homes(sizes, name)
         wanted = [key for key, home in homes.items() if not home.startswith(other)]
-    with torch.device("meta"):
+    with shapes_only():
         model = drafts[towers]()
-    model = model.to(exact).to_empty(device="cpu")
+    model = model.to(exact)
+    make_room(model)
     state = parts.ours(weights.read(found.weights, wanted), name, exact)
     weights.load_strictly(model, state, name)
     return model

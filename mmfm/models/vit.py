@@ -28,6 +28,7 @@ from mmfm.nn import (
     Block,
     LayerNorm,
     resize_positions,
+    shapes_only,
     sincos_2d,
 )
 
@@ -497,7 +498,7 @@ def cost(config: ViTConfig, height: int | None = None, width: int | None = None)
     head = c.classes * c.dim * (2 if c.distilled or c.pool == "cls+mean" else 1)
     pooler = c.dim**2 if c.pooler else 0
     multiplications = patches * c.patch_dim * c.dim + c.depth * block + pool + pooler + head
-    with torch.device("meta"):
+    with shapes_only():
         parameters = sum(p.numel() for p in ViT(c).parameters())
     return Cost(tokens, 2 * multiplications, parameters)
 

@@ -10,11 +10,8 @@ kept on disk. A picture then costs its own tower and one small product.
 Shapes: n pictures, k labels, m texts of the bank, d numbers a vector.
 """
 
-import os
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -28,9 +25,10 @@ from PIL import Image
 from torch import Tensor
 
 from mmfm.data.labels import Label, as_labels
-from mmfm.data.pictures import Preprocessing, open_picture
 from mmfm.data.templates import Templates, generic_texts, language_of, read_templates, things
-from mmfm.errors import BadInput, MmfmError, UnreadablePicture
+from mmfm.encoding import Keep, Known, Picture, encode
+from mmfm.engines import Engine, plain
+from mmfm.errors import BadInput
 from mmfm.models.adapters import Adapter
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import (
@@ -40,16 +38,14 @@ from mmfm.models.label_vectors import (
     label_vectors,
     same_vectors,
 )
+from mmfm.models.reading import not_read
 from mmfm.models.scores import Calibration, ScoreKind, known, margins, valley
 
-Picture = str | Path | Image.Image
 Labels = Sequence[str | Label] | Mapping[str, str | Sequence[str]]
 
 DEFAULT_MODEL = "clip-shapes"  # of those that come with the package
-MULTILINGUAL = "hf:google/siglip2-base-patch16-256"  # what is recommended for Korean labels
 
 _PROBED = 256  # pictures of a folder that say what it is like
-_BROKEN = 1 / 3  # of a name's pieces: from there on the model reads splinters, not words
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,8 @@ class Prediction:
     labels: tuple[str, ...] = ()  # all that apply, in multi-label mode; else the one, or none
     score: float | None = None  # of the label; of there being none, where that is the answer
     score_kind: ScoreKind | None = None
-    scores: dict[str, float] = field(default_factory=dict[str, float])  # of all labels, best first
+    scores: dict[str, float] = field(default_factory=dict[str, float])  # best first: of all labels,
+    # or of the `top` that were asked for and all that apply
     error: str | None = None
 
 
@@ -69,7 +66,8 @@ class ZeroShotClassifier:
     """Names pictures by labels, which it knows from their names alone.
 
     One of many: the scores are probabilities among the labels. `multi_label`: each label by itself.
-    `none_of_these`: the answer may be that no label applies.
+    `none_of_these`: the answer may be that no label applies. `engine`: what runs the picture tower,
+    of `mmfm.engines`; `exact`: files are decoded in full, and not at a size that is enough.
     """
 
     def __init__(
@@ -82,6 +80,8 @@ class ZeroShotClassifier:
         none_of_these: bool = False,
         calibration: Calibration | str | Path | None = None,
         adapter: Adapter | str | Path | None = None,
+        engine: Engine | None = None,
+        exact: bool = False,
         cache: Path | Literal["user"] | None = "user",
         progress: Progress | None = None,
         warn: Callable[[str], None] | None = None,
@@ -91,13 +91,15 @@ class ZeroShotClassifier:
         self.labels = tuple(label.name for label in self.all_labels)
         self.multi_label, self.none_of_these = multi_label, none_of_these
         self.templates = read_templates(templates)
+        self.engine, self.exact = engine or plain(clip), exact
         self.warn = warn or _warn
         self._cache = cache_file() if cache == "user" else cache
         self._progress = progress
         self.model = fingerprint(clip)  # which model's vectors, calibrations and adapters fit
 
         said = [label.sentences(self.templates) for label in self.all_labels]
-        self._note_what_is_not_read(said)
+        for line in not_read(clip, [label.names for label in self.all_labels], said):
+            self.warn(line)
         self.vectors = self._vectors(said)  # k d
         self.scale = float(clip.scale.detach().exp())
         self.bias = None if clip.bias is None else float(clip.bias.detach())
@@ -120,21 +122,31 @@ class ZeroShotClassifier:
             raise BadInput(f"a picture is a path or a PIL picture, not {type(pictures).__name__}")
         return list(self.stream(pictures))
 
-    def stream(self, pictures: Iterable[Picture], *, batch: int = 32) -> Iterator[Prediction]:
-        """Name any number of pictures, in their order; the next ones are opened meanwhile."""
+    def stream(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        batch: int | None = None,
+        top: int | None = None,
+        known: Known | None = None,
+        keep: Keep | None = None,
+    ) -> Iterator[Prediction]:
+        """Name any number of pictures, in their order; the next ones are opened meanwhile.
+
+        `top`: how many scores each gets, all if not said. What is `known` is not looked at again,
+        and `keep` is told what was seen (see `mmfm.encoding`).
+        """
         if isinstance(pictures, str | Path | Image.Image):
             raise BadInput("one picture where several are expected: write [picture], or classify")
-        if batch < 1:
-            raise BadInput(f"a batch of {batch}; it holds at least one")
         cut = 0.0
-        seen: dict[int, Tensor | str] = {}
         if self.none_of_these and not self._knows_others:
-            pictures, seen = self._probe(pictures, batch)
+            pictures, seen = self._probe(pictures, batch, known, keep)
             vectors = [vector for vector in seen.values() if isinstance(vector, Tensor)]
             cut = valley(self.evidence(torch.stack(vectors)).tolist()) if vectors else 0.0
-        for some, encoded in self._encoded(enumerate(pictures), seen, batch):
+            known = _after(seen, known)
+        for some, encoded in self._encoded(enumerate(pictures), batch, known, keep):
             rows = [vector for vector in encoded if isinstance(vector, Tensor)]
-            judged = iter(self.judge(torch.stack(rows), cut=cut) if rows else ())
+            judged = iter(self.judge(torch.stack(rows), cut=cut, top=top) if rows else ())
             for picture, vector in zip(some, encoded, strict=True):
                 path = None if isinstance(picture, Image.Image) else str(picture)
                 if isinstance(vector, str):
@@ -142,20 +154,27 @@ class ZeroShotClassifier:
                 else:
                     yield _at(next(judged), path)
 
-    def judge(self, vectors: Float[Tensor, "n d"], *, cut: float = 0.0) -> list[Prediction]:
+    def judge(
+        self, vectors: Float[Tensor, "n d"], *, cut: float = 0.0, top: int | None = None
+    ) -> list[Prediction]:
         """Name pictures by their unit rows; the evidence for any label begins above `cut`."""
+        if top is not None and top < 1:
+            raise BadInput(f"the top {top} of the scores; ask for at least one")
+        vectors = vectors.to(self.vectors.device)
         chances = self.probabilities(vectors)  # n k
         share = self.known(vectors, cut).tolist() if self.none_of_these else [1.0] * len(vectors)
         if self.none_of_these and not self.multi_label:
             chances = chances * torch.tensor(share)[:, None]
-        ordered, order = chances.sort(dim=1, descending=True)
+        # Of several that apply each has its own threshold, so that all have to be looked at.
+        most = len(self.labels) if self.multi_label or top is None else min(top, len(self.labels))
+        ordered, order = chances.topk(most, dim=1)
         # Ten thousand names a picture are many for a loop.
         names = np.array(self.labels, dtype=object)[order.numpy()]
         rows = zip(ordered.tolist(), order.tolist(), names.tolist(), share, strict=True)
-        return [self._said(*row) for row in rows]
+        return [self._said(*row, top or most) for row in rows]
 
     def _said(
-        self, scores: list[float], order: list[int], names: list[str], share: float
+        self, scores: list[float], order: list[int], names: list[str], share: float, top: int
     ) -> Prediction:
         labels: tuple[str, ...] = ()
         if share >= 0.5:
@@ -164,17 +183,20 @@ class ZeroShotClassifier:
                 from_on = self.thresholds
                 several = zip(names, order, scores, strict=True)
                 labels = tuple(name for name, i, score in several if score >= from_on[i])
-        by_name = dict(zip(names, scores, strict=True))
         none = 1 - (share if share < 0.5 else scores[0])
-        score = by_name[labels[0]] if labels else none
+        by_name = dict(zip(names, scores, strict=True))
         label = labels[0] if labels else None
+        score = by_name[labels[0]] if labels else none
+        if top < len(by_name):
+            shown = {*names[:top], *labels}
+            by_name = {name: score for name, score in by_name.items() if name in shown}
         return Prediction(None, label, labels, score, self.score_kind, by_name)
 
     def embed(
-        self, pictures: Iterable[Picture], *, batch: int = 32
+        self, pictures: Iterable[Picture], *, batch: int | None = None
     ) -> Iterator[Float[Tensor, " d"] | str]:
         """The unit row of each picture, in their order, or why it cannot be read."""
-        for _, encoded in self._encoded(enumerate(pictures), {}, batch):
+        for _, encoded in self._encoded(enumerate(pictures), batch):
             yield from encoded
 
     # --- numbers, for those who want to see or fit them -------------------------------------------
@@ -342,35 +364,12 @@ class ZeroShotClassifier:
             )
         return adapter.ordered(self.labels).to(self.vectors.device)
 
-    def _note_what_is_not_read(self, said: Sequence[Sequence[str]]) -> None:
-        """Say which labels the model cannot read as they are meant."""
-        tokenizer = self.clip.tokenizer
-        if tokenizer is None:
-            raise BadInput(f"{self.clip.source}: has no tokenizer, so it cannot read labels")
-        # A piece is at least a byte, so that most texts need not be cut up to be known short; and
-        # of a label's the longest tells.
-        longest = [max(several, key=len) for several in said]
-        cut = [
-            label.name
-            for label, text in zip(self.all_labels, longest, strict=True)
-            if len(text.encode()) > tokenizer.frame.room and tokenizer.too_long(text)
-        ]
-        if cut:
-            few = ", ".join(repr(name if len(name) <= 40 else f"{name[:40]}…") for name in cut[:3])
-            more = f" and {len(cut) - 3} more labels" if len(cut) > 3 else ""
-            self.warn(f"{few}{more}: longer than the model reads, at least in some templates; cut")
-        korean = [n for label in self.all_labels for n in label.names if language_of(n) == "ko"]
-        broken = [name for name in korean[:200] if _splinters(tokenizer.pieces(name)) >= _BROKEN]
-        if broken:
-            few = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
-            self.warn(
-                f"{self.clip.source} does not read Korean words such as {few}: they break into "
-                "splinters of letters, and answers for them mean nothing; take English labels "
-                f"(dog=puppy|dog), or a multilingual model: --model {MULTILINGUAL}"
-            )
-
     def _probe(
-        self, pictures: Iterable[Picture], batch: int
+        self,
+        pictures: Iterable[Picture],
+        batch: int | None,
+        known: Known | None,
+        keep: Keep | None,
     ) -> tuple[Iterable[Picture], dict[int, Tensor | str]]:
         """Look at some pictures of the folder beforehand; they need not be looked at twice."""
         if not isinstance(pictures, Sequence):
@@ -383,54 +382,38 @@ class ZeroShotClassifier:
             probed = [(i, pictures[i]) for i in range(0, len(pictures), step)]
         seen: dict[int, Tensor | str] = {}
         places = iter([place for place, _ in probed])
-        for _, encoded in self._encoded(probed, {}, batch):
+        for _, encoded in self._encoded(probed, batch, known, keep):
             seen.update(zip(islice(places, len(encoded)), encoded, strict=True))
         return pictures, seen
 
     def _encoded(
         self,
         pictures: Iterable[tuple[int, Picture]],
-        seen: Mapping[int, Tensor | str],
-        batch: int,
+        batch: int | None,
+        known: Known | None = None,
+        keep: Keep | None = None,
     ) -> Iterator[tuple[list[Picture], list[Tensor | str]]]:
-        """Batches of pictures with the unit row of each, or why it cannot be read.
-
-        While the tower works on one batch, threads open the next ones; no more than two wait.
-        """
-        prepare = self.clip.preprocessing
-        threads = min(8, os.cpu_count() or 1)
-        waiting: deque[tuple[list[tuple[int, Picture]], list[Future[Tensor | str]]]] = deque()
-        numbered = iter(pictures)
-        with ThreadPoolExecutor(threads) as pool:
-            while True:
-                while len(waiting) < 2 and (some := list(islice(numbered, batch))):
-                    new = [pool.submit(_prepared, p, prepare) for i, p in some if i not in seen]
-                    waiting.append((some, new))
-                if not waiting:
-                    return
-                some, futures = waiting.popleft()
-                images = [future.result() for future in futures]
-                readable = [image for image in images if isinstance(image, Tensor)]
-                rows = iter(
-                    self.clip.encode_image(torch.stack(readable), batch=batch) if readable else ()
-                )
-                made = iter([image if isinstance(image, str) else next(rows) for image in images])
-                encoded = [seen[i] if i in seen else next(made) for i, _ in some]
-                yield [picture for _, picture in some], encoded
+        if batch is not None and batch < 1:
+            raise BadInput(f"a batch of {batch}; it holds at least one")
+        return encode(
+            pictures,
+            self.engine,
+            self.clip.preprocessing,
+            exact=self.exact,
+            batch=batch,
+            known=known,
+            keep=keep,
+        )
 
 
-def _prepared(picture: Picture, prepare: Preprocessing) -> Tensor | str:
-    """A picture as the tower takes it, or why it cannot be read."""
-    if not isinstance(picture, str | Path | Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return f"a picture is a path or a PIL picture, not {type(picture).__name__}"
-    try:
-        return prepare(picture if isinstance(picture, Image.Image) else open_picture(picture))
-    except UnreadablePicture as error:
-        return error.reason
-    except MmfmError as error:
-        return str(error).removeprefix(f"{picture}: ")
-    except OSError as error:
-        return error.strerror or str(error)
+def _after(seen: Mapping[int, Tensor | str], known: Known | None) -> Known:
+    """What was looked at beforehand is known, and then what was known before that."""
+
+    def both(pictures: Sequence[tuple[int, Picture]]) -> list[Tensor | str | None]:
+        rows = [None] * len(pictures) if known is None else known(pictures)
+        return [seen.get(number, row) for (number, _), row in zip(pictures, rows, strict=True)]
+
+    return both
 
 
 def _at(prediction: Prediction, path: str | None) -> Prediction:
@@ -445,12 +428,6 @@ def _listed(names: Sequence[str]) -> str:
 def _chained(first: Sequence[Picture], rest: Iterator[Picture]) -> Iterator[Picture]:
     yield from first
     yield from rest
-
-
-def _splinters(pieces: Sequence[str]) -> float:
-    """The share of a text's pieces that are parts of letters, or stand for what is not known."""
-    strange = [p for p in pieces if p.startswith("<0x") or p in ("<unk>", "[UNK]", "⁇")]
-    return len(strange) / max(1, len(pieces))
 
 
 def _warn(line: str) -> None:

@@ -3,16 +3,18 @@
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import mmfm
 from mmfm.data import shapes
+from mmfm.encoding import Known, Picture
 from mmfm.errors import BadInput
 from mmfm.models.adapters import Adapter
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, TwoTowers
@@ -218,19 +220,80 @@ def test_a_long_folder_is_looked_at_here_and_there_and_nowhere_twice(
 ):
     pictures = drawn(*NAMES, size=48) * 80
     encoded = 0
-    whole = type(clip).encode_image
+    whole = type(clip).project_image
 
-    def count(self: TwoTowers, images: torch.Tensor, **wishes: int) -> torch.Tensor:
+    def count(self: TwoTowers, images: torch.Tensor) -> torch.Tensor:
         nonlocal encoded
         encoded += len(images)
-        return whole(self, images, **wishes)
+        return whole(self, images)
 
-    monkeypatch.setattr(type(clip), "encode_image", count)
+    monkeypatch.setattr(type(clip), "project_image", count)
     found = list(classifier(clip, none_of_these=True).stream(pictures))
     assert len(found) == encoded == 320
     assert [p.label for p in found[:4]] == NAMES
     encoded = 0
     assert len(list(classifier(clip, none_of_these=True).stream(iter(pictures)))) == encoded == 320
+
+
+def looked_up(kept: dict[str, np.ndarray]) -> Known:
+    def known(pictures: Sequence[tuple[int, Picture]]) -> list[torch.Tensor | None]:
+        rows = [kept.get(str(picture)) for _, picture in pictures]
+        return [None if row is None else torch.from_numpy(row) for row in rows]
+
+    return known
+
+
+def test_what_is_known_is_not_looked_at_again_and_what_was_seen_is_kept(
+    clip: TwoTowers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    paths = paths_of(tmp_path, drawn(*NAMES * 3))
+    paths[4].write_bytes(b"broken")
+    kept: dict[str, np.ndarray] = {}
+    clf = classifier(clip)
+    first = list(
+        clf.stream(paths, batch=5, keep=lambda seen: kept.update({p: r for p, _, r in seen}))
+    )
+    assert sorted(kept) == [str(path) for path in paths if path != paths[4]]
+
+    def never(*asked: object) -> torch.Tensor:
+        raise AssertionError("the tower was asked again")
+
+    paths[4].unlink()
+    some = {path: row for path, row in kept.items() if path != str(paths[7])}
+    known = looked_up(some)
+    monkeypatch.setattr(type(clip), "project_image", never)
+    with pytest.raises(AssertionError, match="asked again"):
+        list(clf.stream(paths, known=known))
+    some[str(paths[7])] = kept[str(paths[7])]
+    again = list(clf.stream(paths, known=known))
+    assert again[4].error is not None and "no such file" in again[4].error
+    del first[4], again[4]
+    assert again == first
+
+
+def test_a_folder_that_is_known_is_not_opened_even_to_see_what_it_is_like(
+    clip: TwoTowers, tmp_path: Path
+):
+    paths = paths_of(tmp_path, drawn(*NAMES * 2))
+    clf = classifier(clip, none_of_these=True)
+    kept: dict[str, np.ndarray] = {}
+    first = list(clf.stream(paths, keep=lambda seen: kept.update({p: r for p, _, r in seen})))
+    for path in paths:
+        path.write_bytes(b"")
+    assert list(clf.stream(paths, known=looked_up(kept))) == first
+
+
+@pytest.mark.parametrize("wishes", [{}, {"multi_label": True}, {"none_of_these": True}])
+def test_the_top_scores_are_the_first_of_all(clip: TwoTowers, wishes: dict[str, bool]):
+    clf = classifier(clip, [f"{c} {f}" for c, f in shapes.classes()[:12]], **wishes)
+    vectors = clip.encode_image(drawn(*NAMES))
+    for whole, few in zip(clf.judge(vectors), clf.judge(vectors, top=3), strict=True):
+        assert replace(few, scores={}) == replace(whole, scores={})
+        first = list(whole.scores.items())
+        wanted = [*first[:3], *[(n, s) for n, s in first[3:] if n in whole.labels]]
+        assert list(few.scores.items()) == wanted
+    with pytest.raises(BadInput, match="at least one"):
+        clf.judge(vectors, top=0)
 
 
 def test_the_bank_leaves_out_what_the_labels_say_themselves(clip: TwoTowers):
@@ -408,7 +471,7 @@ def test_what_is_no_picture_is_said(clip: TwoTowers, wrong: object):
 def test_of_many_labels_that_are_cut_one_line_tells(clip: TwoTowers):
     said: list[str] = []
     classifier(clip, [f"{'word ' * 40}{n}" for n in range(50)], warn=said.append)
-    assert len(said) == 1 and "47 more labels" in said[0] and len(said[0]) < 300
+    assert len(said) == 1 and "47 more" in said[0] and len(said[0]) < 300
 
 
 def test_where_no_label_applies_the_score_is_that_of_none(clip: TwoTowers):

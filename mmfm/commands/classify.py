@@ -1,0 +1,322 @@
+"""`mmfm classify`: name the pictures of a folder, write the answers down, sort by them."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmfm.commands.options import (
+    Adapted,
+    AsTemplates,
+    Clip,
+    Device,
+    EngineName,
+    Exact,
+    InStore,
+    as_templates,
+    check_engine,
+    chosen_clip,
+    chosen_engine,
+    need_folders,
+)
+from mmfm.errors import BadInput, NotHere
+
+if TYPE_CHECKING:
+    from mmfm.tasks.classify import Prediction
+    from mmfm.tasks.sort import Placed
+
+
+def classify(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Pictures, or folders of them.")
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Answer with these: dog=강아지|puppy,cat (shown=called|called), or @FILE, one a "
+            "line.",
+        ),
+    ] = None,
+    model: Clip = None,
+    templates: AsTemplates = "default",
+    multi: Annotated[
+        bool, typer.Option("--multi", help="Judge each label by itself: none, one or many apply.")
+    ] = False,
+    none: Annotated[
+        bool, typer.Option("--none", help="Allow the answer that none of the labels applies.")
+    ] = False,
+    adapter: Adapted = None,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Use what mmfm evaluate has fitted.")
+    ] = None,
+    exact: Exact = False,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line, nothing else.")
+    ] = False,
+    all_scores: Annotated[
+        bool, typer.Option("--all-scores", help="Put every score into the JSON, not the top five.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a table, a picture a row.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page of thumbnails, the uncertain ones first."),
+    ] = None,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy each picture into a folder named as its label."),
+    ] = None,
+    move_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Move it there; mmfm undo takes that back."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be copied or moved, and do nothing.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the same command that was interrupted.")
+    ] = False,
+    store: InStore = None,
+    verbose: Annotated[
+        bool, typer.Option("-v", help="Say what is run, and what the scores mean.")
+    ] = False,
+) -> None:
+    """Name pictures by labels of your own, without any training."""
+    if sum((json, csv is not None, html is not None)) > 1:
+        raise BadInput("--json, --csv and --html exclude each other; run it once for each")
+    if all_scores and not json:
+        raise BadInput("--all-scores goes with --json")
+    if copy_to is not None and move_to is not None:
+        raise BadInput("--copy-to and --move-to exclude each other")
+    out = copy_to or move_to
+    if dry_run and out is None:
+        raise BadInput("--dry-run goes with --copy-to or --move-to")
+    check_engine(engine, exact)
+    need_folders(csv, html)
+    from mmfm.contact_sheet import Report
+    from mmfm.faces import counting, stopping
+    from mmfm.listing import Table, printable
+    from mmfm.memory import Memory
+    from mmfm.models.scores import SCORE_KINDS
+    from mmfm.tasks.classify import ZeroShotClassifier
+    from mmfm.tasks.sort import check_out, sort_pictures
+
+    if out is not None:
+        check_out(out, move=move_to is not None, resume=resume or dry_run)
+    wished = _wished_labels(labels, adapter, calibration)
+    found = _find(paths, without=out)
+    with stopping() as stop, counting() as counter:
+        clip = chosen_clip(model, device, counter.say)
+        memory = Memory(
+            clip,
+            found.files,
+            run=[engine, *(os.path.realpath(path) for path in paths)],
+            exact=exact,
+            # Of an engine that is asked for by name, the answers should be its own.
+            store="none" if engine != "auto" and not exact else store,
+            resume=resume,
+            say=counter.say,
+        )
+        runs_on = chosen_engine(clip, engine, exact, memory.unknown, counter.say)
+        clf = ZeroShotClassifier(
+            clip,
+            wished,
+            templates=as_templates(templates),
+            multi_label=multi,
+            none_of_these=none,
+            adapter=adapter,
+            calibration=calibration,
+            engine=runs_on,
+            exact=exact,
+            progress=counter.show("reading labels"),
+            warn=counter.say,
+        )
+        for path, why in found.unreadable:
+            counter.say(printable(f"{path}: {why}"))
+        if found.others:
+            counter.say(found.left_out())
+        about = f"{clip.source} on {clip.weight.device}, {len(clf.labels)} labels"
+        if verbose:
+            counter.say(about)
+            counter.say(runs_on.about)
+            counter.say(f"score: {SCORE_KINDS[clf.score_kind]}")
+            if memory.indexed:
+                counter.say(f"{memory.indexed:,} pictures are known from the store")
+        each = dict(zip(clf.labels, clf.thresholds, strict=True))
+        sheet = Table(csv) if csv else Report(html, about, thresholds=each) if html else None
+        answers = _Answers(sheet, as_json=json, all_scores=all_scores, say=counter.say)
+        predictions = clf.stream(
+            found.files,
+            # The page tells from all of them how near another answer was.
+            top=None if all_scores or html is not None else 5,
+            known=memory.known,
+            keep=memory.keep if memory.unknown > 2 * runs_on.batch else None,
+        )
+        show = counter.show("classifying")
+        shown = _shown(predictions, lambda done: show(done, len(found.files)), stop)
+        try:
+            if out is None:
+                for prediction in shown:
+                    answers.tell(prediction)
+            else:
+                move = move_to is not None
+                placed = sort_pictures(
+                    answers.taking(shown), out, move=move, dry_run=dry_run, resume=resume
+                )
+                answers.tell_placed(placed, dry_run=dry_run)
+        except KeyboardInterrupt:
+            memory.close()
+            goes_on = "the same command with --resume goes on from there"
+            unwritten = "" if sheet is None else f"; {sheet.path} is not written yet"
+            counter.say(
+                f"stopped after {answers.count:,} of {len(found.files):,}: {goes_on}{unwritten}"
+            )
+            raise typer.Exit(130) from None
+        if sheet is not None:
+            sheet.write()
+            print(f"{sheet.path}: {answers.read:,} pictures")
+        memory.finish()
+        if out is not None:
+            answers.tell_end(out, dry_run=dry_run)
+    if not answers.read:
+        raise typer.Exit(1)
+    raise typer.Exit(3 if answers.failed or found.unreadable else 0)
+
+
+# --- what is looked at --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    files: list[Path]
+    others: Counter[str]
+    unreadable: list[tuple[Path, str]]
+
+    def left_out(self) -> str:
+        """How many files are no pictures, by their endings."""
+        known = {"": "without an ending", "/": "links to folders"}
+        kinds = [f"{count:,} {known.get(kind, kind)}" for kind, count in self.others.most_common(5)]
+        more = "" if len(self.others) <= 5 else ", ..."
+        total = self.others.total()
+        are = "1 file is no picture" if total == 1 else f"{total:,} files are no pictures"
+        return f"{are} and left out: {', '.join(kinds)}{more}"
+
+
+def _find(paths: Sequence[Path], without: Path | None) -> _Found:
+    from mmfm.data.folders import picture_files
+
+    each = [picture_files(path, without=without) for path in paths]
+    files = [file for found in each for file in found.files]
+    others = sum((found.others for found in each), Counter[str]())
+    unreadable = [failed for found in each for failed in found.unreadable]
+    if not files:
+        raise NotHere(
+            f"no picture in {', '.join(map(str, paths))} ({others.total()} other files)"
+            + "".join(f"; {path}: {why}" for path, why in unreadable[:3])
+        )
+    return _Found(files, others, unreadable)
+
+
+def _wished_labels(labels: str | None, adapter: Path | None, calibration: Path | None) -> Any:
+    """The labels that were written down, else those that a file was made for."""
+    from mmfm.data.labels import Label, read_labels
+
+    if labels is not None:
+        return read_labels(labels)
+    if adapter is not None:
+        from mmfm.models.adapters import Adapter
+
+        return Adapter.read(adapter).all_labels
+    if calibration is not None:
+        from mmfm.models.scores import Calibration
+
+        return [Label(shown, tuple(said)) for shown, *said in Calibration.read(calibration).said]
+    raise BadInput('--labels is missing: --labels "dog=강아지|puppy,cat", or --labels @FILE')
+
+
+# --- what is told -------------------------------------------------------------------------------
+
+
+def _shown(
+    predictions: "Iterable[Prediction]", show: Callable[[int], None], stop: Callable[[], bool]
+) -> "Iterator[Prediction]":
+    """Predictions, with how many there were; a stop is an interrupt where nothing is in flight."""
+    for done, prediction in enumerate(predictions, 1):
+        yield prediction
+        show(done)
+        if stop():
+            raise KeyboardInterrupt
+
+
+class _Answers:
+    """Prints the answers or puts them into a sheet, and counts them."""
+
+    def __init__(
+        self, sheet: Any, *, as_json: bool, all_scores: bool, say: Callable[[str], None]
+    ) -> None:
+        self.count = self.read = self.failed = 0
+        self._sheet, self._as_json, self._all_scores, self._say = sheet, as_json, all_scores, say
+        self._waiting: dict[str | None, Prediction] = {}
+        self._how: Counter[str] = Counter()
+
+    def tell(self, prediction: "Prediction", to: Sequence[str] | None = None) -> None:
+        """One answer, and where its picture went."""
+        from mmfm.listing import as_json, as_line, printable
+
+        self.count += 1
+        self.read += prediction.error is None
+        self.failed += prediction.error is not None
+        if self._sheet is not None:
+            # The page shows a picture that was moved where it is now.
+            if to and prediction.path is not None and not os.path.lexists(prediction.path):
+                prediction = replace(prediction, path=to[0])
+            self._sheet.add(prediction)
+        elif self._as_json:
+            print(as_json(prediction, all_scores=self._all_scores, to=to), flush=True)
+        elif prediction.error is None:
+            where = "" if to is None else f" -> {', '.join(to)}" if to else ": left"
+            print(printable(f"{as_line(prediction)}{where}"), flush=True)
+        if prediction.error is not None:
+            self._say(printable(f"{prediction.path}: {prediction.error}; left out"))
+
+    def taking(self, predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
+        """Predictions on their way to be sorted; they are told when their picture has its place."""
+        for prediction in predictions:
+            self._waiting[prediction.path] = prediction
+            yield prediction
+
+    def tell_placed(self, placed: "Iterable[Placed]", *, dry_run: bool) -> None:
+        """Each answer, with what became of its picture."""
+        for path, group in groupby(placed, key=lambda one: one.path):
+            several = list(group)
+            prediction = self._waiting.pop(path)
+            self.tell(prediction, [f"{one.to}" for one in several if one.to is not None])
+            self._how.update(one.how for one in several)
+            for one in several:
+                if one.how == "left" and prediction.error is None:
+                    self.failed += 1
+                    self._say(f"{path}: {one.reason}; left where it is")
+
+    def tell_end(self, out: Path, *, dry_run: bool) -> None:
+        """What was done, and how it is taken back."""
+        from mmfm.tasks.sort import journals
+
+        done = ", ".join(f"{count:,} {how}" for how, count in self._how.most_common())
+        if dry_run:
+            self._say(f"{done}; nothing was touched (--dry-run)")
+            return
+        back = ""
+        if self._how["moved"] or self._how["copied"]:
+            # By when it was written: names go by the clock on the wall, which may be set back.
+            journal = max(journals(out), key=lambda path: path.stat().st_mtime_ns)
+            back = f"; mmfm undo {journal} takes it back"
+        self._say(f"{done}{back}")

@@ -1,0 +1,125 @@
+"""What is known of pictures before they are looked at: from the store, and from an interrupted run.
+
+memory = Memory(clip, files, run=["auto", folder], resume=True)
+classifier.stream(files, known=memory.known, keep=memory.keep)
+memory.finish()
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from mmfm.encoding import Picture
+from mmfm.errors import MmfmError, NotHere
+from mmfm.models.clip import TwoTowers
+from mmfm.models.label_vectors import cache_file, fingerprint
+from mmfm.store import Store, StoredVectors, stored_vectors
+from mmfm.unfinished import Stamp, Unfinished
+
+_WORTH_A_STORE = 32  # files; to open the store takes longer than to look at fewer
+
+
+class Memory:
+    """The rows of some files under one model, as far as they are known.
+
+    `run` names the run beside the model, so that an interrupted one is found again. `store`: its
+    folder, the user's own if not said. What an interrupted run has seen is used with `resume`.
+    """
+
+    def __init__(
+        self,
+        clip: TwoTowers,
+        files: Sequence[Path],
+        *,
+        run: Iterable[str],
+        exact: bool = False,
+        store: Path | Literal["none"] | None = None,
+        resume: bool = False,
+        say: Callable[[str], None],
+    ) -> None:
+        self._stored = None if store == "none" else _stored(clip, files, exact, store, say)
+        self.indexed = 0  # files whose rows are in the store
+        if (stored := self._stored) is not None:
+            self.indexed = sum(stored.get(file) is not None for file in files)
+        self._unfinished = None
+        self._resumed = False
+        seen = 0
+        if len(files) > 1:
+            of = [fingerprint(clip), f"{exact}", *run]
+            self._unfinished = Unfinished(cache_file().parent / "unfinished", of)
+            seen = len(self._unfinished)
+        if seen and resume:
+            self._resumed = True
+            say(f"going on: {seen:,} pictures were looked at before")
+        elif seen:
+            say(f"an interrupted run has looked at {seen:,} of these; --resume goes on with it")
+        self.unknown = max(0, len(files) - self.indexed - (seen if self._resumed else 0))
+
+    def known(self, pictures: Sequence[tuple[int, Picture]]) -> list[Float[Tensor, " d"] | None]:
+        """The rows of some pictures; None for each that has to be looked at."""
+        rows: list[Tensor | None] = [None] * len(pictures)
+        for source in self._sources():
+            left = [
+                (i, f"{picture}")
+                for i, (_, picture) in enumerate(pictures)
+                if rows[i] is None and isinstance(picture, str | Path)
+            ]
+            found = source([path for _, path in left])
+            there = [i for (i, _), row in zip(left, found, strict=True) if row is not None]
+            if there:
+                matrix = torch.from_numpy(np.stack([row for row in found if row is not None]))
+                for i, row in zip(there, matrix.unbind(), strict=True):
+                    rows[i] = row
+        return rows
+
+    def _sources(
+        self,
+    ) -> "list[Callable[[Sequence[str]], list[Float32[np.ndarray, ' d'] | None]]]":
+        sources: list[Callable[[Sequence[str]], list[Float32[np.ndarray, " d"] | None]]] = []
+        if (stored := self._stored) is not None:
+            sources.append(lambda paths: [stored.get(path) for path in paths])
+        if self._unfinished is not None and self._resumed:
+            sources.append(self._unfinished.rows)
+        return sources
+
+    def keep(self, seen: list[tuple[str, Stamp, Float32[np.ndarray, " d"]]]) -> None:
+        """Write down what was seen, for the case that the run is interrupted."""
+        if self._unfinished is not None:
+            self._unfinished.keep(seen)
+
+    def close(self) -> None:
+        """The run was interrupted: what it saw stays."""
+        if self._unfinished is not None:
+            self._unfinished.close()
+
+    def finish(self) -> None:
+        """The run has come to its end: nothing needs to stay."""
+        if self._unfinished is not None:
+            self._unfinished.finish()
+
+
+def _stored(
+    clip: TwoTowers,
+    files: Sequence[Path],
+    exact: bool,
+    folder: Path | None,
+    say: Callable[[str], None],
+) -> StoredVectors | None:
+    if folder is None and len(files) < _WORTH_A_STORE:
+        return None
+    try:
+        store = Store(folder)
+        if folder is not None and not store.models():
+            raise NotHere(f"{folder}: there is no store; mmfm index DIR --store {folder} makes one")
+        stored = stored_vectors(store, clip, files, exact=exact)
+    except MmfmError as error:
+        if folder is not None:
+            raise
+        say(f"{error}; the pictures are looked at again")
+        return None
+    return stored if len(stored) else None

@@ -1,0 +1,31 @@
+"""Long work tells how far it is, how fast it goes and what is left."""
+
+from mmfm.faces import Pace
+
+
+def test_a_pace_is_told_when_it_is_known_and_not_before():
+    now = [100.0]
+    pace = Pace(lambda: now[0])
+    assert pace.told(0, 1000) == ""
+    now[0] = 101.0
+    assert pace.told(50, 1000) == ""
+    now[0] = 110.0
+    assert pace.told(500, 1000) == ", 50/s, 0:10 left"
+    now[0] = 200.0
+    assert pace.told(600, 4000) == ", 6.0/s, 9:27 left"
+
+
+def test_a_run_that_goes_on_counts_from_where_it_began():
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    pace.told(40_000, 100_000)
+    now[0] = 10.0
+    assert pace.told(40_100, 100_000) == ", 10/s, 1:39:50 left"
+
+
+def test_work_that_does_not_move_promises_nothing():
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    pace.told(5, 10)
+    now[0] = 60.0
+    assert pace.told(5, 10) == ""

@@ -1,0 +1,135 @@
+"""What an unfinished run has seen is known to the next, and nothing else is."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmfm.errors import BadData
+from mmfm.unfinished import Stamp, Unfinished
+
+
+def files(folder: Path, count: int = 3) -> list[str]:
+    paths = [folder / f"사진 {number}.jpg" for number in range(count)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    return [str(path) for path in paths]
+
+
+def rows(count: int) -> np.ndarray:
+    return np.random.default_rng(0).random((count, 8), dtype=np.float32)
+
+
+def keep(run: Unfinished, paths: list[str], vectors: np.ndarray) -> None:
+    stamps = [Stamp.of(path) for path in paths]
+    run.keep([(p, s, v) for p, s, v in zip(paths, stamps, vectors, strict=True) if s is not None])
+
+
+def test_what_was_seen_is_known_to_the_next_run(tmp_path: Path):
+    paths, vectors = files(tmp_path), rows(3)
+    first = Unfinished(tmp_path / "runs", ["model", "here"])
+    assert len(first) == 0
+    keep(first, paths[:2], vectors[:2])
+    first.close()
+    again = Unfinished(tmp_path / "runs", ["model", "here"])
+    assert len(again) == 2
+    known = again.rows([paths[2], paths[1], paths[0]])
+    assert known[0] is None
+    np.testing.assert_array_equal(known[1], vectors[1])
+    np.testing.assert_array_equal(known[2], vectors[0])
+
+
+def test_another_model_or_other_pictures_are_another_run(tmp_path: Path):
+    paths = files(tmp_path)
+    keep(Unfinished(tmp_path / "runs", ["model", "here"]), paths, rows(3))
+    assert Unfinished(tmp_path / "runs", ["model", "there"]).rows(paths) == [None] * 3
+    assert Unfinished(tmp_path / "runs", ["modelhere"]).rows(paths) == [None] * 3
+
+
+def test_a_file_that_changed_or_went_is_not_known(tmp_path: Path):
+    paths = files(tmp_path)
+    run = Unfinished(tmp_path / "runs", ["m"])
+    keep(run, paths, rows(3))
+    Path(paths[0]).write_bytes(b"longer than it was before")
+    os.utime(paths[1], ns=(1, 1))
+    assert [row is None for row in run.rows(paths)] == [True, True, False]
+    Path(paths[2]).unlink()
+    assert run.rows(paths) == [None] * 3
+
+
+def test_names_that_are_no_unicode_and_more_files_than_one_question_holds(tmp_path: Path):
+    paths = files(tmp_path, 1200)
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.jpg")
+    Path(strange).write_bytes(b"x")
+    run = Unfinished(tmp_path / "runs", ["m", strange])
+    vectors = rows(1201)
+    keep(run, [*paths, strange], vectors)
+    known = run.rows([strange, *paths])
+    np.testing.assert_array_equal(known[0], vectors[1200])
+    np.testing.assert_array_equal(np.stack(known[1:]), vectors[:1200])  # type: ignore[arg-type]
+
+
+def test_a_finished_run_leaves_nothing(tmp_path: Path):
+    paths = files(tmp_path)
+    run = Unfinished(tmp_path / "runs", ["m"])
+    keep(run, paths, rows(3))
+    run.finish()
+    assert list((tmp_path / "runs").iterdir()) == []
+    run.finish()
+
+
+def test_what_nobody_goes_on_with_is_forgotten_after_a_month(tmp_path: Path):
+    paths = files(tmp_path)
+    old = Unfinished(tmp_path / "runs", ["old"])
+    keep(old, paths, rows(3))
+    old.close()
+    for age, left in ((29, True), (31, False)):
+        then = time.time() - age * 86_400
+        os.utime(old.file, (then, then))
+        Unfinished(tmp_path / "runs", [f"new {age}"]).rows(paths)
+        assert old.file.exists() == left
+
+
+def test_a_damaged_file_is_said_in_one_line(tmp_path: Path):
+    run = Unfinished(tmp_path / "runs", ["m"])
+    run.file.parent.mkdir()
+    run.file.write_bytes(b"no database at all" * 100)
+    with pytest.raises(BadData, match="delete the file"):
+        run.rows(files(tmp_path))
+
+
+CHILD = """
+import os, signal, sys
+import numpy as np
+from pathlib import Path
+from mmfm.unfinished import Stamp, Unfinished
+run, paths = Unfinished(Path(sys.argv[1]), ["m"]), sys.argv[2:]
+for number, path in enumerate(paths):
+    run.keep([(path, Stamp.of(path), np.full(8, number, np.float32))])
+    print(number, flush=True)
+"""
+
+
+def test_a_kill_loses_at_most_what_was_being_written(tmp_path: Path):
+    paths = files(tmp_path, 400)
+    said = 0
+    for _ in range(3):
+        left = paths[said:]
+        command = [sys.executable, "-c", CHILD, str(tmp_path / "runs"), *left]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for _ in range(20):
+            child.stdout.readline()
+        child.kill()
+        said += 20 + len(child.stdout.read().splitlines())
+        child.wait()
+        known = Unfinished(tmp_path / "runs", ["m"]).rows(paths)
+        count = sum(row is not None for row in known)
+        assert said <= count <= said + 1
+        assert all(row is not None for row in known[:count])
+        said = count
+    assert 60 <= said < 400
