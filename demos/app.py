@@ -58,9 +58,10 @@ class Page(Protocol):
 
 def pages() -> dict[str, Page]:
     """The pages by name, the first one first."""
-    from . import meaning_map, patches, zero_shot
+    from . import meaning_map, patches, photos, zero_shot
 
-    return {"patches": patches, "zero_shot": zero_shot, "meaning_map": meaning_map}
+    first = {"patches": patches, "zero_shot": zero_shot}
+    return {**first, "meaning_map": meaning_map, "photos": photos}
 
 
 def serve(

@@ -29,6 +29,7 @@ from numpy import ndarray
 
 from mmfm.data.draws import stratified
 from mmfm.errors import BadData, NotHere, Offline, OutOfSpace
+from mmfm.files import FULL
 
 Progress = Callable[[int, int], None]  # (done, total)
 
