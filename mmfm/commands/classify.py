@@ -310,7 +310,8 @@ class _Answers:
         """What was done, and how it is taken back."""
         from mmfm.tasks.sort import journals
 
-        done = ", ".join(f"{count:,} {how}" for how, count in self._how.most_common())
+        would = "would be " if dry_run else ""
+        done = ", ".join(f"{count:,} {would}{how}" for how, count in self._how.most_common())
         if dry_run:
             self._say(f"{done}; nothing was touched (--dry-run)")
             return

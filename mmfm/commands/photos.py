@@ -114,7 +114,7 @@ def _roughly(folders: list[Path]) -> int:
 def search(
     query: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUERY", help="Words, or a picture's file; several are combined."),
+        typer.Argument(metavar="QUERY", help="Words, a picture's file, or both."),
     ] = None,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Find pictures that show the same.")
@@ -162,7 +162,7 @@ def search(
     folders = inside or []
     with counting() as counter:
         clip = chosen_clip(model or _indexed_model(kept, counter.say), device, counter.say)
-        title = " + ".join(query or []) + "".join(f" - {one}" for one in minus or [])
+        title = " ".join(query or []) + "".join(f" - {one}" for one in minus or [])
         sheet = Sheet(html, title or "duplicates", about=clip.source) if html else None
         if verbose:
             counter.say(f"{clip.source} on {clip.weight.device}")
@@ -177,7 +177,7 @@ def search(
             _tell_groups(groups, sheet, as_json=json)
             found = len(groups)
         else:
-            plus, less = ([_asked(one) for one in part or []] for part in (query, minus))
+            plus, less = _joined(query or []), [_asked(one) for one in minus or []]
             hits = task.search(
                 clip,
                 plus,
@@ -237,6 +237,14 @@ def _indexed_model(store: "Store", say: Callable[[str], None]) -> str | None:
         others = ", ".join(one.model for one in kept[1:])
         say(f"searching with {kept[0].model}; also indexed: {others} (--model)")
     return kept[0].model
+
+
+def _joined(query: Sequence[str]) -> "list[str | Path]":
+    """Pictures, and all words as one phrase: people leave out the quotes."""
+    asked = [_asked(one) for one in query]
+    pictures = [one for one in asked if isinstance(one, Path)]
+    words = " ".join(one for one in asked if isinstance(one, str))
+    return [*pictures, words] if words else [*pictures]
 
 
 def _asked(query: str) -> "str | Path":
