@@ -22,25 +22,40 @@ from mmfm.unfinished import Stamp
 
 Picture = str | Path | Image.Image
 
-Row = Float[Tensor, " d"]
+Row = Float32[np.ndarray, " d"]
 # What is known of some pictures, each with its number in the list: its row, why it cannot be read,
 # or nothing.
 Known = Callable[[Sequence[tuple[int, Picture]]], Sequence[Row | str | None]]
-Keep = Callable[[list[tuple[str, Stamp, Float32[np.ndarray, " d"]]]], None]
+Keep = Callable[[list[tuple[str, Stamp, Row]]], None]
 
 _ASKED = 1024  # pictures about which `known` is asked at once
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Some pictures of a list, in its order."""
+
+    pictures: list[Picture]
+    rows: Float[Tensor, "r d"]  # of those that can be read
+    errors: dict[int, str]  # of the others: place among these pictures, and why
+
+    def each(self) -> Iterator[Float[Tensor, " d"] | str]:
+        """For each picture its row, or why it cannot be read."""
+        rows = iter(self.rows)
+        for place in range(len(self.pictures)):
+            yield self.errors[place] if place in self.errors else next(rows)
 
 
 @dataclass(frozen=True)
 class _Asked:
     picture: Picture
     known: Row | str | None
-    all_known: bool  # and so are its neighbours: no one needs to open a file
+    settled: bool  # it and its neighbours have rows already: no one needs to open a file
 
 
 @dataclass(frozen=True)
 class _Looked:
-    image: Row | str | Tensor
+    image: Float[Tensor, "c h w"] | str | None  # None: its row is known
     stamp: Stamp | None = None
 
 
@@ -53,8 +68,8 @@ def encode(
     batch: int | None = None,
     known: Known | None = None,
     keep: Keep | None = None,
-) -> Iterator[tuple[list[Picture], list[Row | str]]]:
-    """Yield some pictures at a time with the row of each, or why it cannot be read.
+) -> Iterator[Encoded]:
+    """Yield some pictures at a time with their rows.
 
     `exact`: every file is decoded in full, as the publisher's own code does; else a large JPEG at
     a smaller size. `keep` is told what was seen, batch by batch.
@@ -62,37 +77,39 @@ def encode(
 
     def look(asked: _Asked) -> _Looked:
         if asked.known is not None:
-            return _Looked(asked.known)
+            return _Looked(asked.known if isinstance(asked.known, str) else None)
         # Before it is opened: a file that changes meanwhile is not taken for what was seen.
-        is_file = keep is not None and isinstance(asked.picture, str | Path)
-        stamp = Stamp.of(asked.picture) if is_file else None  # type: ignore[arg-type]
-        return _Looked(prepared(asked.picture, preprocessing, exact=exact), stamp)
+        path = asked.picture
+        stamp = Stamp.of(path) if keep is not None and isinstance(path, str | Path) else None
+        return _Looked(prepared(path, preprocessing, exact=exact), stamp)
 
-    for all_known, some in groupby(_asked(pictures, known), key=lambda asked: asked.all_known):
-        if all_known:
+    for settled, some in groupby(_asked(pictures, known), key=lambda asked: asked.settled):
+        if settled:
             while part := list(islice(some, _ASKED)):
-                yield [a.picture for a in part], [a.known for a in part if a.known is not None]
+                matrix = np.stack([a.known for a in part if not isinstance(a.known, str | None)])
+                yield Encoded([a.picture for a in part], torch.from_numpy(matrix), {})
             continue
         for part, looked in in_order(look, some, batch=batch or engine.batch):
-            fresh = [
-                i
-                for i, (asked, one) in enumerate(zip(part, looked, strict=True))
-                if asked.known is None and isinstance(one.image, Tensor)
+            images = [one.image for one in looked if isinstance(one.image, Tensor)]
+            fresh = engine(torch.stack(images)).numpy() if images else []
+            made = iter(fresh)
+            rows = [
+                next(made) if isinstance(x.image, Tensor) else a.known
+                for a, x in zip(part, looked, strict=True)
             ]
-            rows = [one.image for one in looked]
-            if fresh:
-                made = engine(torch.stack([rows[i] for i in fresh]))  # type: ignore[misc]
-                for i, row in zip(fresh, made, strict=True):
-                    rows[i] = row
             if keep is not None:
+                seen = zip(part, looked, rows, strict=True)
                 keep(
                     [
-                        (str(part[i].picture), stamp, rows[i].numpy())  # type: ignore[union-attr]
-                        for i in fresh
-                        if (stamp := looked[i].stamp) is not None
+                        (str(a.picture), x.stamp, r)
+                        for a, x, r in seen
+                        if x.stamp is not None and isinstance(r, np.ndarray)
                     ]
                 )
-            yield [asked.picture for asked in part], rows
+            errors = {place: x.image for place, x in enumerate(looked) if isinstance(x.image, str)}
+            there = [row for row in rows if isinstance(row, np.ndarray)]
+            matrix = np.stack(there) if there else np.empty((0, 0), np.float32)
+            yield Encoded([a.picture for a in part], torch.from_numpy(matrix), errors)
 
 
 def _asked(pictures: Iterable[tuple[int, Picture]], known: Known | None) -> Iterator[_Asked]:
@@ -102,7 +119,6 @@ def _asked(pictures: Iterable[tuple[int, Picture]], known: Known | None) -> Iter
         return
     while some := list(islice(numbered, _ASKED)):
         rows = known(some)
-        whole = all(row is not None for row in rows)
-        yield from (
-            _Asked(picture, row, whole) for (_, picture), row in zip(some, rows, strict=True)
-        )
+        settled = all(isinstance(row, np.ndarray) for row in rows)
+        for (_, picture), row in zip(some, rows, strict=True):
+            yield _Asked(picture, row, settled)

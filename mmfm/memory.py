@@ -9,12 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-from jaxtyping import Float, Float32
-from torch import Tensor
-
-from mmfm.encoding import Picture
+from mmfm.encoding import Picture, Row
 from mmfm.errors import MmfmError, NotHere
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import cache_file, fingerprint
@@ -26,6 +21,8 @@ _WORTH_A_STORE = 32  # files; to open the store takes longer than to look at few
 
 class Memory:
     """The rows of some files under one model, as far as they are known.
+
+    `stream` is given the same files in the same order.
 
     `run` names the run beside the model, so that an interrupted one is found again. `store`: its
     folder, the user's own if not said. What an interrupted run has seen is used with `resume`.
@@ -42,52 +39,35 @@ class Memory:
         resume: bool = False,
         say: Callable[[str], None],
     ) -> None:
-        self._stored = None if store == "none" else _stored(clip, files, exact, store, say)
-        self.indexed = 0  # files whose rows are in the store
-        if (stored := self._stored) is not None:
-            self.indexed = sum(stored.get(file) is not None for file in files)
+        stored = None if store == "none" else _stored(clip, files, exact, store, say)
+        # Asked once: for each the disk is asked whether the file is still what it was.
+        self._indexed = [] if stored is None else [stored.get(file) for file in files]
+        self.indexed = sum(row is not None for row in self._indexed)
         self._unfinished = None
-        self._resumed = False
+        self._resumed: Unfinished | None = None
         seen = 0
         if len(files) > 1:
             of = [fingerprint(clip), f"{exact}", *run]
             self._unfinished = Unfinished(cache_file().parent / "unfinished", of)
             seen = len(self._unfinished)
         if seen and resume:
-            self._resumed = True
+            self._resumed = self._unfinished
             say(f"going on: {seen:,} pictures were looked at before")
         elif seen:
             say(f"an interrupted run has looked at {seen:,} of these; --resume goes on with it")
         self.unknown = max(0, len(files) - self.indexed - (seen if self._resumed else 0))
 
-    def known(self, pictures: Sequence[tuple[int, Picture]]) -> list[Float[Tensor, " d"] | None]:
-        """The rows of some pictures; None for each that has to be looked at."""
-        rows: list[Tensor | None] = [None] * len(pictures)
-        for source in self._sources():
-            left = [
-                (i, f"{picture}")
-                for i, (_, picture) in enumerate(pictures)
-                if rows[i] is None and isinstance(picture, str | Path)
-            ]
-            found = source([path for _, path in left])
-            there = [i for (i, _), row in zip(left, found, strict=True) if row is not None]
-            if there:
-                matrix = torch.from_numpy(np.stack([row for row in found if row is not None]))
-                for i, row in zip(there, matrix.unbind(), strict=True):
-                    rows[i] = row
-        return rows
+    def known(self, pictures: Sequence[tuple[int, Picture]]) -> list[Row | None]:
+        """The rows of some of the files, each with its number; None for what has to be seen."""
+        found = [self._indexed[number] if self._indexed else None for number, _ in pictures]
+        if self._resumed is not None:
+            left = [place for place, row in enumerate(found) if row is None]
+            seen = self._resumed.rows([f"{pictures[place][1]}" for place in left])
+            for place, row in zip(left, seen, strict=True):
+                found[place] = row
+        return found
 
-    def _sources(
-        self,
-    ) -> "list[Callable[[Sequence[str]], list[Float32[np.ndarray, ' d'] | None]]]":
-        sources: list[Callable[[Sequence[str]], list[Float32[np.ndarray, " d"] | None]]] = []
-        if (stored := self._stored) is not None:
-            sources.append(lambda paths: [stored.get(path) for path in paths])
-        if self._unfinished is not None and self._resumed:
-            sources.append(self._unfinished.rows)
-        return sources
-
-    def keep(self, seen: list[tuple[str, Stamp, Float32[np.ndarray, " d"]]]) -> None:
+    def keep(self, seen: list[tuple[str, Stamp, Row]]) -> None:
         """Write down what was seen, for the case that the run is interrupted."""
         if self._unfinished is not None:
             self._unfinished.keep(seen)

@@ -1,5 +1,6 @@
 """`mmfm classify`: name the pictures of a folder, write the answers down, sort by them."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -161,6 +162,8 @@ def classify(
             known=memory.known,
             keep=memory.keep if memory.unknown > 2 * runs_on.batch else None,
         )
+        # What is loaded stays loaded: Python need not look through it again and again for garbage.
+        gc.freeze()
         show = counter.show("classifying")
         shown = _shown(predictions, lambda done: show(done, len(found.files)), stop)
         try:

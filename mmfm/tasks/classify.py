@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mmfm.data.labels import Label, as_labels
 from mmfm.data.templates import Templates, generic_texts, language_of, read_templates, things
-from mmfm.encoding import Keep, Known, Picture, encode
+from mmfm.encoding import Encoded, Keep, Known, Picture, Row, encode
 from mmfm.engines import Engine, plain
 from mmfm.errors import BadInput
 from mmfm.models.adapters import Adapter
@@ -141,21 +141,25 @@ class ZeroShotClassifier:
         cut = 0.0
         if self.none_of_these and not self._knows_others:
             pictures, seen = self._probe(pictures, batch, known, keep)
-            vectors = [vector for vector in seen.values() if isinstance(vector, Tensor)]
-            cut = valley(self.evidence(torch.stack(vectors)).tolist()) if vectors else 0.0
+            rows = [row for row in seen.values() if not isinstance(row, str)]
+            if rows:
+                cut = valley(self.evidence(torch.from_numpy(np.stack(rows))).tolist())
             known = _after(seen, known)
-        for some, encoded in self._encoded(enumerate(pictures), batch, known, keep):
-            rows = [vector for vector in encoded if isinstance(vector, Tensor)]
-            judged = iter(self.judge(torch.stack(rows), cut=cut, top=top) if rows else ())
-            for picture, vector in zip(some, encoded, strict=True):
-                path = None if isinstance(picture, Image.Image) else str(picture)
-                if isinstance(vector, str):
-                    yield Prediction(path, error=vector)
-                else:
-                    yield _at(next(judged), path)
+        for some in self._encoded(enumerate(pictures), batch, known, keep):
+            paths = [None if isinstance(p, Image.Image) else str(p) for p in some.pictures]
+            read = [path for place, path in enumerate(paths) if place not in some.errors]
+            judged = iter(self.judge(some.rows, paths=read, cut=cut, top=top) if read else ())
+            for place, path in enumerate(paths):
+                error = some.errors.get(place)
+                yield next(judged) if error is None else Prediction(path, error=error)
 
     def judge(
-        self, vectors: Float[Tensor, "n d"], *, cut: float = 0.0, top: int | None = None
+        self,
+        vectors: Float[Tensor, "n d"],
+        *,
+        paths: Sequence[str | None] | None = None,
+        cut: float = 0.0,
+        top: int | None = None,
     ) -> list[Prediction]:
         """Name pictures by their unit rows; the evidence for any label begins above `cut`."""
         if top is not None and top < 1:
@@ -170,11 +174,18 @@ class ZeroShotClassifier:
         ordered, order = chances.topk(most, dim=1)
         # Ten thousand names a picture are many for a loop.
         names = np.array(self.labels, dtype=object)[order.numpy()]
-        rows = zip(ordered.tolist(), order.tolist(), names.tolist(), share, strict=True)
+        where = paths or [None] * len(vectors)
+        rows = zip(where, ordered.tolist(), order.tolist(), names.tolist(), share, strict=True)
         return [self._said(*row, top or most) for row in rows]
 
     def _said(
-        self, scores: list[float], order: list[int], names: list[str], share: float, top: int
+        self,
+        path: str | None,
+        scores: list[float],
+        order: list[int],
+        names: list[str],
+        share: float,
+        top: int,
     ) -> Prediction:
         labels: tuple[str, ...] = ()
         if share >= 0.5:
@@ -190,14 +201,14 @@ class ZeroShotClassifier:
         if top < len(by_name):
             shown = {*names[:top], *labels}
             by_name = {name: score for name, score in by_name.items() if name in shown}
-        return Prediction(None, label, labels, score, self.score_kind, by_name)
+        return Prediction(path, label, labels, score, self.score_kind, by_name)
 
     def embed(
         self, pictures: Iterable[Picture], *, batch: int | None = None
     ) -> Iterator[Float[Tensor, " d"] | str]:
         """The unit row of each picture, in their order, or why it cannot be read."""
-        for _, encoded in self._encoded(enumerate(pictures), batch):
-            yield from encoded
+        for some in self._encoded(enumerate(pictures), batch):
+            yield from some.each()
 
     # --- numbers, for those who want to see or fit them -------------------------------------------
 
@@ -370,7 +381,7 @@ class ZeroShotClassifier:
         batch: int | None,
         known: Known | None,
         keep: Keep | None,
-    ) -> tuple[Iterable[Picture], dict[int, Tensor | str]]:
+    ) -> tuple[Iterable[Picture], dict[int, Row | str]]:
         """Look at some pictures of the folder beforehand; they need not be looked at twice."""
         if not isinstance(pictures, Sequence):
             # Of a stream the first ones have to stand for all.
@@ -380,10 +391,11 @@ class ZeroShotClassifier:
         else:
             step = max(1, -(-len(pictures) // _PROBED))
             probed = [(i, pictures[i]) for i in range(0, len(pictures), step)]
-        seen: dict[int, Tensor | str] = {}
+        seen: dict[int, Row | str] = {}
         places = iter([place for place, _ in probed])
-        for _, encoded in self._encoded(probed, batch, known, keep):
-            seen.update(zip(islice(places, len(encoded)), encoded, strict=True))
+        for some in self._encoded(probed, batch, known, keep):
+            for one in some.each():
+                seen[next(places)] = one if isinstance(one, str) else one.numpy()
         return pictures, seen
 
     def _encoded(
@@ -392,7 +404,7 @@ class ZeroShotClassifier:
         batch: int | None,
         known: Known | None = None,
         keep: Keep | None = None,
-    ) -> Iterator[tuple[list[Picture], list[Tensor | str]]]:
+    ) -> Iterator[Encoded]:
         if batch is not None and batch < 1:
             raise BadInput(f"a batch of {batch}; it holds at least one")
         return encode(
@@ -406,19 +418,14 @@ class ZeroShotClassifier:
         )
 
 
-def _after(seen: Mapping[int, Tensor | str], known: Known | None) -> Known:
+def _after(seen: Mapping[int, Row | str], known: Known | None) -> Known:
     """What was looked at beforehand is known, and then what was known before that."""
 
-    def both(pictures: Sequence[tuple[int, Picture]]) -> list[Tensor | str | None]:
+    def both(pictures: Sequence[tuple[int, Picture]]) -> list[Row | str | None]:
         rows = [None] * len(pictures) if known is None else known(pictures)
         return [seen.get(number, row) for (number, _), row in zip(pictures, rows, strict=True)]
 
     return both
-
-
-def _at(prediction: Prediction, path: str | None) -> Prediction:
-    p = prediction
-    return Prediction(path, p.label, p.labels, p.score, p.score_kind, p.scores)
 
 
 def _listed(names: Sequence[str]) -> str:
