@@ -10,6 +10,7 @@ from mmfm.files import write_whole
 from mmfm.tasks.classify import Prediction
 
 NONE = "none of these"
+COLUMNS = ("path", "label", "labels", "score", "score_kind", "error")  # of a table
 
 _TOP = 5  # scores of one picture, unless all are asked for
 
@@ -42,6 +43,13 @@ def as_json(
     return printable(json.dumps(said, ensure_ascii=False))
 
 
+def as_row(prediction: Prediction) -> list[str]:
+    """The cells of one picture, as `COLUMNS` names them; empty where there is nothing to say."""
+    p = prediction
+    row = (p.path, p.label, "|".join(p.labels), _rounded(p.score), p.score_kind, p.error)
+    return [printable(f"{'' if cell is None else cell}") for cell in row]
+
+
 def printable(text: str) -> str:
     """Text that can be written as UTF-8, also where a file's name is none."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -54,14 +62,11 @@ class Table:
         self.path = path
         self._text = io.StringIO(newline="")
         self._rows = csv.writer(self._text)
-        self._rows.writerow(("path", "label", "labels", "score", "score_kind", "error"))
+        self._rows.writerow(COLUMNS)
 
     def add(self, prediction: Prediction) -> None:
         """Take up one picture."""
-        p = prediction
-        score = "" if p.score is None else _rounded(p.score)
-        row = (p.path, p.label, "|".join(p.labels), score, p.score_kind, p.error)
-        self._rows.writerow([printable(f"{'' if cell is None else cell}") for cell in row])
+        self._rows.writerow(as_row(prediction))
 
     def write(self) -> None:
         """Write the file. Its first bytes tell spreadsheets that it is UTF-8."""

@@ -127,7 +127,8 @@ class Store:
         there = self._is_there()
         with _plainly(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
+            # Who holds it may be a generator, which is closed by another thread than began it.
+            lock = FileLock(self.folder / ".lock", thread_local=False)
             try:
                 lock.acquire(timeout=0)
             except Timeout as busy:

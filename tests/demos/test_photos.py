@@ -1,5 +1,6 @@
 """Photos shows what was allowed only, goes on where it stopped, and keeps what it is told."""
 
+import base64
 import csv
 import io
 import json
@@ -17,9 +18,14 @@ import pytest
 import torch
 import visitors
 from gradio_client import Client
-from mmfm.demos import app, photos
+from mmfm.demos import app, photos, photos_job
 from mmfm.demos.page import Context
-from mmfm.demos.photos import Job, Photos, Place, Visit
+from mmfm.demos.photos import Photos, Visit
+from mmfm.demos.photos_answers import as_table
+from mmfm.demos.photos_asked import Told
+from mmfm.demos.photos_examples import OPENING
+from mmfm.demos.photos_folders import VIEW, Place, checked, shown_name
+from mmfm.demos.photos_job import Job
 from mmfm.demos.words import COMMON
 from mmfm.demos.words_photos import WORDS
 from PIL import Image
@@ -56,8 +62,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
         patch.setenv("MMFM_STORE", str(base / "store"))
         patch.setenv("MMFM_CACHE", str(base / "cache"))
         patch.setattr(photos, "models_here", lambda wanted, fits: [photos.BUNDLED])
-        patch.setattr(photos, "choose", few_at_a_time)
-        patch.setattr(photos, "TOLD", 0.002)
+        patch.setattr(photos_job, "choose", few_at_a_time)
+        patch.setattr(photos_job, "TOLD", 0.002)
         yield
 
 
@@ -136,7 +142,8 @@ def test_both_languages_say_the_same_things_with_the_same_gaps() -> None:
 
 
 def test_every_word_is_used() -> None:
-    code = Path(photos.__file__).read_text() + photos.script("photos.js")
+    files = Path(photos.__file__).parent.glob("photos*.py")
+    code = "".join(file.read_text() for file in files) + photos.script("photos.js")
     built = ("kind_", "lesson_", "order_", "way_", "examples_")
     for key in WORDS["en"].keys() - COMMON["en"].keys():
         used = re.search(rf"(say|words)\.{key}\b", code) or f'"{key}"' in code or f"'{key}'" in code
@@ -168,7 +175,7 @@ def test_the_examples_can_be_found_in_both_languages_from_the_first_second() -> 
     visit = page.first_visit("en")
     index_all(page, visit)
     for lang in ("en", "ko"):
-        opening = photos.OPENING[lang]
+        opening = OPENING[lang]
         found = sent(page.search(visit, event(**opening)), "found")
         assert all("pink-heart" in name for name in names(found["tiles"])[:2])
         assert found["notes"] == []
@@ -241,16 +248,16 @@ def test_a_folder_that_has_become_a_link_is_refused(
 
 def test_names_that_climb_are_refused_wherever_they_come_from(root: Path) -> None:
     for inside in (("..", "outside"), ("deep", "..", "..", "outside"), ("/etc",), ("leads-out",)):
-        with pytest.raises(photos.Told):
-            photos.checked(Place(root, inside), WORDS["en"])
-    assert photos.checked(Place(root, ("deep", "er")), WORDS["en"]) == root / "deep" / "er"
+        with pytest.raises(Told):
+            checked(Place(root, inside), WORDS["en"])
+    assert checked(Place(root, ("deep", "er")), WORDS["en"]) == root / "deep" / "er"
 
 
 def test_a_file_behind_a_link_that_leads_out_is_never_shown(page: Photos) -> None:
     visit = page.first_visit("en")
     index_all(page, visit)
     assert visit.album is not None
-    shown = {photos.shown_name(path, visit.place) for path in visit.album.paths}
+    shown = {shown_name(path, visit.place) for path in visit.album.paths}
     assert "again.png" in shown  # a link to what may be seen
     assert "secret.png" not in shown
     assert len(shown) == 15
@@ -259,7 +266,8 @@ def test_a_file_behind_a_link_that_leads_out_is_never_shown(page: Photos) -> Non
     assert set(names(found["tiles"])) == shown
     answers = sent(page.sort(visit, event(labels=LABELS)), "answers")
     assert set(names(answers["tiles"])) == shown
-    assert "secret" not in photos.as_table(visit, visit.answers)  # type: ignore[arg-type]
+    assert visit.answers is not None
+    assert "secret" not in as_table(visit.answers, visit.corrections, visit.failed)
 
 
 def test_a_picture_that_has_become_a_link_is_no_longer_sent(page: Photos, root: Path) -> None:
@@ -330,7 +338,7 @@ def slowly(clip: TwoTowers, *, pictures: int | None) -> Engine:
 def test_indexing_stops_and_goes_on_and_names_what_it_cannot_read(
     page: Photos, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(photos, "choose", slowly)
+    monkeypatch.setattr(photos_job, "choose", slowly)
     paint(root / "more", 150, 9)
     visit = page.first_visit("en")
     now: dict[str, Any] = {"state": "running"}
@@ -373,7 +381,7 @@ def test_another_visit_begins_with_what_is_indexed(page: Photos, root: Path) -> 
 def test_indexing_that_nobody_watches_rests_and_then_ends(
     page: Photos, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(photos, "PATIENCE", 1.2)
+    monkeypatch.setattr(photos_job, "PATIENCE", 1.2)
     paint(root, 250, 6)
     visit = page.first_visit("en")
     watching = page.work(visit)
@@ -706,11 +714,30 @@ def test_several_labels_may_be_right_only_where_several_may_apply(
     assert len(warnings) == 9
 
 
-def test_the_table_has_the_columns_of_the_command_line_and_one_more(tmp_path: Path) -> None:
+def test_the_table_is_that_of_the_command_line_with_one_more_column(
+    page: Photos, tmp_path: Path
+) -> None:
+    visit = page.first_visit("en")
+    index_all(page, visit)
+    page.sort(visit, event(labels=LABELS, none=True, multi=True))
+    assert visit.album is not None
+    clf = ZeroShotClassifier(
+        load_clip(photos.BUNDLED), LABELS.split(","), none_of_these=True, multi_label=True
+    )
     table = Table(tmp_path / "out.csv")
+    for p in clf.stream([*visit.album.paths, *visit.failed]):
+        table.add(p)
     table.write()
-    columns = (tmp_path / "out.csv").read_text(encoding="utf-8-sig").strip().split(",")
-    assert list(photos.COLUMNS) == [*columns, "corrected"]
+    with table.path.open(encoding="utf-8-sig", newline="") as file:
+        theirs = list(csv.DictReader(file))
+    ours = table_of(page, visit)
+    assert [*ours[0]] == [*theirs[0], "corrected"]
+    for mine, row in zip(ours, theirs, strict=True):
+        assert mine.pop("corrected") == ""
+        assert str(visit.place.root / mine.pop("path")) == row.pop("path")
+        scores = [float(cells.pop("score") or -1) for cells in (mine, row)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+        assert mine == row
 
 
 def test_there_is_no_table_before_there_are_answers(page: Photos, warnings: list[str]) -> None:
@@ -732,8 +759,8 @@ def test_large_pictures_are_sent_small(tmp_path: Path) -> None:
     large = sent(page.look(visit, event(picture=0)), "large")["data"]
     assert small.startswith("data:image/jpeg;base64,")
     assert len(small) < 60_000
-    with Image.open(io.BytesIO(photos.base64.b64decode(large.partition(",")[2]))) as picture:
-        assert max(picture.size) == photos.VIEW
+    with Image.open(io.BytesIO(base64.b64decode(large.partition(",")[2]))) as picture:
+        assert max(picture.size) == VIEW
 
 
 def test_another_language_keeps_what_was_found(known: tuple[Photos, Visit]) -> None:

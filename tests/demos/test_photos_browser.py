@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import visitors
-from mmfm.demos import app, patches, photos
+from mmfm.demos import app, patches, photos, photos_job
 from mmfm.demos.page import Context
 from PIL import Image
 from playwright.sync_api import Browser, expect
@@ -62,7 +62,7 @@ def served(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[s
         patch.setenv("MMFM_CACHE", str(own / "cache"))
         patch.setattr(app, "pages", lambda: {"patches": patches, "photos": photos})
         patch.setattr(photos, "models_here", lambda wanted, fits: [photos.BUNDLED])
-        patch.setattr(photos, "choose", slowly)
+        patch.setattr(photos_job, "choose", slowly)
         with visitors.serving(app.build(Context("cpu", allow=(album,)))) as address:
             yield address
 
