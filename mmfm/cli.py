@@ -17,6 +17,7 @@ import typer
 import mmfm
 from mmfm.commands import machine, pages, photos, training, trust
 from mmfm.commands.classify import classify
+from mmfm.data.texts import legible
 from mmfm.errors import MmfmError
 
 # Without rich's markup: importing it takes longer than everything else that --help needs.
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(error: Exception, line: str, status: int) -> int:
     if os.environ.get("MMFM_DEBUG") == "1":
         traceback.print_exception(error)
-    print(f"mmfm: {' '.join(line.split())}", file=sys.stderr)
+    print(f"mmfm: {legible(' '.join(line.split()))}", file=sys.stderr)
     return status
 
 

@@ -380,7 +380,7 @@ class Verdict:
 
     def __str__(self) -> str:
         speeds = sorted(self.speeds.items(), key=lambda item: -item[1])
-        said = ", ".join(f"{way} {speed:.3g}" for way, speed in speeds)
+        said = ", ".join(f"{way} {speed:,.0f}" for way, speed in speeds)
         lines = [f"{self.engine} on {_counted(self.threads)} (pictures/s: {said})"]
         if (agrees := self.agreements.get(self.engine)) is not None:
             lines.append(f"against fp32: {agrees}")
@@ -440,7 +440,7 @@ class _Choice:
         if self.wish == "auto" and pictures is not None and not _pays(self.clip, pictures):
             engine = plain(self.clip)
             return self._told(
-                engine, f"{engine.name}: {pictures} pictures are few; nothing measured"
+                engine, f"{engine.name}: too few pictures to measure for ({pictures:,})"
             )
         verdict, engine = self._examined()
         self._remember(verdict)

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mmfm.data.texts import legible
+
 if TYPE_CHECKING:
     from mmfm.reports import Report
 
@@ -77,9 +79,9 @@ class Counter:
     def say(self, line: str) -> None:
         """A line for the person, above the bar."""
         if self._bar is not None:
-            self._bar.console.print(f"mmfm: {line}", highlight=False, markup=False)
+            self._bar.console.print(f"mmfm: {legible(line)}", highlight=False, markup=False)
         else:
-            print(f"mmfm: {line}", file=sys.stderr, flush=True)
+            print(f"mmfm: {legible(line)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Give the terminal back."""

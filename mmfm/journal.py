@@ -656,6 +656,7 @@ def _unless_full(error: Exception, goal: Path) -> Exception:
     """A full disk ends the work; all else is the trouble of one file."""
     if isinstance(error, OSError) and error.errno in FULL:
         raise OutOfSpace(
-            f"no space left for {goal}; nothing is lost: make room, then --resume or undo"
+            f"no space left for {goal}; nothing is lost, and what was on its way "
+            "lies in both places: make room, then --resume or undo"
         ) from error
     return error

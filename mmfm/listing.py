@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmfm.data.texts import legible
 from mmfm.files import write_whole
 from mmfm.tasks.classify import Prediction
 
@@ -19,10 +20,10 @@ def as_line(prediction: Prediction) -> str:
     """One line for a person: what, and how sure."""
     p = prediction
     if p.error is not None:
-        return printable(f"{p.path}: {p.error}")
+        return legible(f"{p.path}: {p.error}")
     applies = [f"{label} {_percent(p.scores[label])}" for label in p.labels]
     said = ", ".join(applies) or f"{NONE} {_percent(p.score or 0)}"
-    return printable(f"{p.path}: {said}")
+    return legible(f"{p.path}: {said}")
 
 
 def as_json(

@@ -64,7 +64,7 @@ def test_what_is_indexed_is_found_by_words_by_a_picture_and_without(
 ):
     drawn = draw(tmp_path / "photos")
     status, out, err = run("index", tmp_path / "photos", *MODEL, capsys=capsys)
-    assert (status, out) == (0, "") and "8 pictures: 8 new" in err
+    assert (status, out) == (0, "") and "8 files: 8 new" in err
 
     # Nothing but the words: which model and where its vectors lie is known.
     status, out, err = run("search", "red circle", "-n", 2, "--json", capsys=capsys)
@@ -91,7 +91,7 @@ def test_a_second_index_looks_at_what_changed_only_and_knows_what_moved(
     drawn["blue star"][0].unlink()
     Image.new("RGB", (70, 70), "black").save(drawn["green square"][0])
     err = run("index", tmp_path / "photos", *MODEL, capsys=capsys)[2]
-    assert "7 pictures: 1 new, 1 recognised, 5 unchanged, 2 dropped" in err
+    assert "7 files: 1 new, 1 recognised, 5 unchanged, 2 dropped" in err
     err = run("index", tmp_path / "photos", "--forget", capsys=capsys)[2]
     assert "7 pictures forgotten" in err
     status, _, err = run("search", "red circle", capsys=capsys)
@@ -249,6 +249,43 @@ def test_pictures_are_copied_and_moved_into_folders_and_put_back(
         assert [path.name for path in out.iterdir() if path.is_dir()] == []
         status, _, err = run("undo", journal, capsys=capsys)
         assert status == 1 and "undone already" in err
+
+
+def test_a_move_that_was_killed_before_it_noted_its_deeds_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    photos, out = tmp_path / "photos", tmp_path / "sorted"
+    draw(photos, each=10)
+    wish = ("classify", photos, "--labels", LABELS, *MODEL, "--move-to", out)
+    assert run(*wish, capsys=capsys)[0] == 0
+    (journal,) = out.glob("*.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if b'"plan"' in line)
+    journal.write_bytes(b"".join(lines[: last + 1]))
+    draw(photos / "new", each=1, size=72)
+    assert run(*wish, capsys=capsys)[0] == 1
+    status, said, err = run(*wish, "--resume", capsys=capsys)
+    assert status == 0 and len(said.splitlines()) == 4 and "moved" in err
+    assert len(list(photos.rglob("*.png"))) == 0 and len(list(out.rglob("*.png"))) == 44
+    assert run("undo", journal, capsys=capsys)[0] == 0
+    assert len(list(photos.rglob("*.png"))) == 44 and len(list(out.rglob("*.png"))) == 0
+
+
+def test_a_name_does_nothing_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (first, *_), *_ = draw(tmp_path / "photos", each=1).values()
+    for name in ("a\nforged.png: blue star 99%", "\x1b[31mred.png"):
+        (tmp_path / "photos" / name).write_bytes(first.read_bytes())
+    (tmp_path / "photos" / "\x1b[2Jbroken.png").write_bytes(b"x")
+    wish = ("classify", tmp_path / "photos", "--labels", LABELS, *MODEL)
+    status, out, err = run(*wish, capsys=capsys)
+    assert status == 3 and len(out.splitlines()) == 6
+    assert "\\nforged" in out and "\x1b" not in out + err and "\\x1b[2Jbroken" in err
+    assert {row["path"] for row in rows(run(*wish, "--json", capsys=capsys)[1])} == {
+        str(path) for path in (tmp_path / "photos").iterdir()
+    }
+    run("index", tmp_path / "photos", *MODEL, capsys=capsys)
+    out = run("search", "red circle", capsys=capsys)[1]
+    assert len(out.splitlines()) == 6 and "\x1b" not in out
 
 
 def test_where_a_picture_went_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -382,7 +382,7 @@ from pathlib import Path
 from mmfm.engines import choose
 engine = choose(mmfm.load_clip("clip-shapes"), pictures=200, cache=Path({str(tmp_path)!r}))
 assert engine.name == "fp32", engine.name
-assert "200 pictures are few" in engine.about, engine.about
+assert "too few pictures to measure for (200)" in engine.about, engine.about
 assert not {{"onnx", "onnxruntime"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -105,7 +105,7 @@ def classify(
     need_folders(csv, html)
     from mmfm.contact_sheet import Report
     from mmfm.faces import counting, stopping
-    from mmfm.listing import Table, printable
+    from mmfm.listing import Table
     from mmfm.memory import Memory
     from mmfm.models.scores import SCORE_KINDS
     from mmfm.tasks.classify import ZeroShotClassifier
@@ -142,7 +142,7 @@ def classify(
             warn=counter.say,
         )
         for path, why in found.unreadable:
-            counter.say(printable(f"{path}: {why}"))
+            counter.say(f"{path}: {why}")
         if found.others:
             counter.say(found.left_out())
         about = f"{clip.source} on {clip.weight.device}, {len(clf.labels)} labels"
@@ -153,6 +153,11 @@ def classify(
             if memory.indexed:
                 counter.say(f"{memory.indexed:,} pictures are known from the store")
         each = dict(zip(clf.labels, clf.thresholds, strict=True))
+        if resume and move_to is not None and (csv or html):
+            counter.say(
+                f"what was moved before the interruption will not be in {csv or html}; classify "
+                f"{move_to} writes down all that lies there"
+            )
         sheet = Table(csv) if csv else Report(html, about, thresholds=each) if html else None
         answers = _Answers(sheet, as_json=json, all_scores=all_scores, say=counter.say)
         predictions = clf.stream(
@@ -180,9 +185,8 @@ def classify(
             memory.close()
             goes_on = "the same command with --resume goes on from there"
             unwritten = "" if sheet is None else f"; {sheet.path} is not written yet"
-            counter.say(
-                f"stopped after {answers.count:,} of {len(found.files):,}: {goes_on}{unwritten}"
-            )
+            after = f" after {answers.count:,} of {len(found.files):,}" if out is None else ""
+            counter.say(f"stopped{after}: {goes_on}{unwritten}")
             raise typer.Exit(130) from None
         if sheet is not None:
             sheet.write()
@@ -273,7 +277,8 @@ class _Answers:
 
     def tell(self, prediction: "Prediction", to: Sequence[str] | None = None) -> None:
         """One answer, and where its picture went."""
-        from mmfm.listing import as_json, as_line, printable
+        from mmfm.data.texts import legible
+        from mmfm.listing import as_json, as_line
 
         self.count += 1
         self.read += prediction.error is None
@@ -287,9 +292,9 @@ class _Answers:
             print(as_json(prediction, all_scores=self._all_scores, to=to), flush=True)
         elif prediction.error is None:
             where = "" if to is None else f" -> {', '.join(to)}" if to else ": left"
-            print(printable(f"{as_line(prediction)}{where}"), flush=True)
+            print(legible(f"{as_line(prediction)}{where}"), flush=True)
         if prediction.error is not None:
-            self._say(printable(f"{prediction.path}: {prediction.error}; left out"))
+            self._say(f"{prediction.path}: {prediction.error}; left out")
 
     def taking(self, predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
         """Predictions on their way to be sorted; they are told when their picture has its place."""
@@ -301,7 +306,11 @@ class _Answers:
         """Each answer, with what became of its picture."""
         for path, group in groupby(placed, key=lambda one: one.path):
             several = list(group)
-            prediction = self._waiting.pop(path)
+            prediction = self._waiting.pop(path, None)
+            if prediction is None:
+                # Of a run that was interrupted: what it had begun is finished before all else.
+                self._how.update(one.how for one in several)
+                continue
             self.tell(prediction, [f"{one.to}" for one in several if one.to is not None])
             self._how.update(one.how for one in several)
             for one in several:

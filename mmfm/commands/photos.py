@@ -92,7 +92,8 @@ def index(
             "unreadable": step.unreadable,
         }
         told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-        counter.say(f"{step.total:,} pictures: {told or 'nothing to do'}")
+        files = "1 file" if step.total == 1 else f"{step.total:,} files"
+        counter.say(f"{files}: {told or 'nothing to do'}")
         if stopped:
             counter.say("stopped; the same command goes on from here")
             raise typer.Exit(130)
@@ -200,6 +201,7 @@ def search(
 
 
 def _tell_hits(hits: "Sequence[Hit]", sheet: "Sheet | None", *, as_json: bool) -> None:
+    from mmfm.data.texts import legible
     from mmfm.listing import printable
 
     for hit in hits:
@@ -209,10 +211,11 @@ def _tell_hits(hits: "Sequence[Hit]", sheet: "Sheet | None", *, as_json: bool) -
             said = {"path": f"{hit.path}", "score": round(hit.score, 6)}
             print(printable(json_module.dumps(said, ensure_ascii=False)))
         else:
-            print(printable(f"{hit.score:.3f}  {hit.path}"))
+            print(legible(f"{hit.score:.3f}  {hit.path}"))
 
 
 def _tell_groups(groups: "Sequence[Alike]", sheet: "Sheet | None", *, as_json: bool) -> None:
+    from mmfm.data.texts import legible
     from mmfm.listing import printable
 
     for group in groups:
@@ -225,7 +228,7 @@ def _tell_groups(groups: "Sequence[Alike]", sheet: "Sheet | None", *, as_json: b
             print(printable(json_module.dumps(said, ensure_ascii=False)))
         else:
             how = "the same bytes" if group.same_bytes else f"alike, {group.score:.3f}"
-            print(printable("\n  ".join([how, *paths])))
+            print("\n  ".join([how, *map(legible, paths)]))
 
 
 def _indexed_model(store: "Store", say: Callable[[str], None]) -> str | None:
@@ -256,7 +259,9 @@ def _asked(query: str) -> "str | Path":
         return path
     if path.is_dir():
         raise BadInput(f"{query}: is a folder; --in {query} looks in it")
-    if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".heic") or path.is_absolute():
+    from mmfm.data.formats import picture_endings
+
+    if path.suffix.lower() in picture_endings() or path.is_absolute():
         raise NotHere(f"{query}: no such picture")
     return query
 
@@ -271,16 +276,18 @@ def undo(
     ],
 ) -> None:
     """Put sorted pictures back where they came from, and remove the copies."""
-    from mmfm.faces import counting
-    from mmfm.listing import printable
+    from mmfm.faces import counting, stopping
     from mmfm.tasks.sort import undo as take_back
 
     how: Counter[str] = Counter()
-    with counting() as counter:
+    with stopping() as stop, counting() as counter:
         for undone in take_back(journal):
+            if stop():
+                counter.say("stopped; the same command goes on from here")
+                raise typer.Exit(130)
             how[undone.how] += 1
             if undone.how == "left":
-                counter.say(printable(f"{undone.to}: {undone.reason}; left"))
+                counter.say(f"{undone.to}: {undone.reason}; left")
         told = ", ".join(f"{count:,} {what}" for what, count in how.most_common())
         counter.say(told or "nothing was to be undone")
     raise typer.Exit(3 if how["left"] else 0)

@@ -20,6 +20,21 @@ def read_text(path: Path) -> str:
     raise BadData(f"{path}: neither UTF-8 nor UTF-16 nor CP949; save it as UTF-8")
 
 
+def legible(text: str) -> str:
+    """A line that does nothing to the terminal it is written on, whatever files are called."""
+    return text.encode("utf-8", "backslashreplace").decode().translate(_CONTROLS)
+
+
+# Those of the terminal, and those of Unicode that end a line or turn its direction round.
+_CONTROLS = {
+    **{number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))},
+    **{number: f"\\u{number:04x}" for number in range(0x2028, 0x202F)},
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+}
+
+
 def tidy(text: str) -> str:
     """One line, and one spelling of letters that can be written in two ways (macOS splits 가)."""
     return " ".join(unicodedata.normalize("NFC", text).split())

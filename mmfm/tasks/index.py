@@ -371,9 +371,23 @@ class _Indexing:
                 f"{os.fsdecode(disk)}: the disk that was there is not mounted; what is known of "
                 f"its {lost:,} pictures stays"
             )
-        dropped = [file for file in gone if disks.get(file) not in away]
+        changed = {disk for disk in {*disks.values()} - away if self._is_another(disk)}
+        for disk in sorted(changed):
+            self._notes.append(
+                f"{os.fsdecode(disk)}: none of the pictures that were on this disk is there, so it "
+                "seems to be another one; what is known of them stays until mmfm index --forget DIR"
+            )
+        dropped = [file for file in gone if disks.get(file) not in away | changed]
         self.shelf.drop(dropped)
         self._counts["dropped"] += len(dropped)
+
+    def _is_another(self, disk: bytes) -> bool:
+        """Whether nothing is left of what was known on a disk: cards and sticks share a place."""
+        if disk == b"/":  # which nobody takes out
+            return False
+        paths = self.shelf.read(("path",), f"disk = X'{disk.hex()}'").column("path").to_pylist()
+        places = [self.known.place[path] for path in paths if path in self.known.place]
+        return not self.known.seen[places].any()
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_each_picture_gets_the_vector_that_the_model_gives_it(
     expected = clip.encode_image(files).numpy()
     np.testing.assert_allclose(np.stack([found[file] for file in files]), expected, atol=1e-5)
     (model,) = store.models()
-    assert (model.model, model.dim, model.pictures) == (clip.source, clip.dim, 20)
+    assert (model.model, model.dim, model.pictures) == (clip.name, clip.dim, 20)
 
 
 def test_progress_comes_batch_by_batch_and_each_is_on_the_disk(
@@ -396,12 +396,16 @@ done = run(clip, engine, here / "photos", store=store)
 assert done.dropped == 1 and len(kept(store, clip)) == 5, done
 assert str(disk) in done.notes[0] and "3 pictures" in done.notes[0], done
 assert run(clip, engine, disk, store=store).dropped == 0
-assert forget([disk], store=store) == 3
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=True)
+paint(disk, range(20, 22))
+done = run(clip, engine, here / "photos", store=store)
+assert (done.dropped, done.new) == (0, 2) and "another one" in done.notes[0], done
+assert forget([disk], store=store) == 5
 """
 
 
 def test_what_lies_on_a_disk_that_is_not_mounted_stays(tmp_path: Path):
-    """A real disk below the indexed folder, mounted for this process alone."""
+    """A real disk below the indexed folder, mounted for this process alone; then another one."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system lets no one mount a small disk")
     code = [sys.executable, "-c", MOUNTED, str(tmp_path), str(Path(__file__).parent)]
