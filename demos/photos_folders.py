@@ -103,7 +103,8 @@ def album_of(place: Place, model: str, clip: TwoTowers, store: Store) -> Album:
     found = (os.fspath(file) for file in picture_files(place.folder).files)
     paths = [path for path in found if stays_inside(path, place)]
     stored = stored_vectors(store, clip, paths)
-    rows = [(path, row) for path in paths if (row := stored.get(path)) is not None]
+    found = zip(paths, stored.rows(paths), strict=True)
+    rows = [(path, row) for path, row in found if row is not None]
     vectors = np.stack([row for _, row in rows]) if rows else np.empty((0, clip.dim))
     matrix = vectors.astype(np.float32, copy=False)
     engines: list[str] = []

@@ -48,9 +48,19 @@ class Encoded:
 
 @dataclass(frozen=True)
 class _Asked:
-    picture: Picture
-    known: Row | str | None
-    settled: bool  # it and its neighbours have rows already: no one needs to open a file
+    """Some pictures, and what is known of them."""
+
+    pictures: list[Picture]
+    known: Sequence[Row | str | None]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for row in self.known if isinstance(row, np.ndarray)]
+
+    @property
+    def settled(self) -> bool:
+        """All have rows already: no one needs to open a file."""
+        return len(self.rows) == len(self.pictures)
 
 
 @dataclass(frozen=True)
@@ -75,50 +85,47 @@ def encode(
     a smaller size. `keep` is told what was seen, batch by batch.
     """
 
-    def look(asked: _Asked) -> _Looked:
-        if asked.known is not None:
-            return _Looked(asked.known if isinstance(asked.known, str) else None)
+    def look(one: tuple[Picture, Row | str | None]) -> _Looked:
+        picture, row = one
+        if row is not None:
+            return _Looked(row if isinstance(row, str) else None)
         # Before it is opened: a file that changes meanwhile is not taken for what was seen.
-        path = asked.picture
-        stamp = Stamp.of(path) if keep is not None and isinstance(path, str | Path) else None
-        return _Looked(prepared(path, preprocessing, exact=exact), stamp)
+        stamp = None
+        if keep is not None and isinstance(picture, str | Path):
+            stamp = Stamp.of(picture)
+        return _Looked(prepared(picture, preprocessing, exact=exact), stamp)
 
-    for settled, some in groupby(_asked(pictures, known), key=lambda asked: asked.settled):
+    for settled, several in groupby(_asked(pictures, known), key=lambda asked: asked.settled):
         if settled:
-            while part := list(islice(some, _ASKED)):
-                matrix = np.stack([a.known for a in part if not isinstance(a.known, str | None)])
-                yield Encoded([a.picture for a in part], torch.from_numpy(matrix), {})
+            for asked in several:
+                yield Encoded(asked.pictures, torch.from_numpy(np.stack(asked.rows)), {})
             continue
+        some = (one for asked in several for one in zip(asked.pictures, asked.known, strict=True))
         for part, looked in in_order(look, some, batch=batch or engine.batch):
             images = [one.image for one in looked if isinstance(one.image, Tensor)]
             fresh = engine(torch.stack(images)).numpy() if images else []
             made = iter(fresh)
             rows = [
-                next(made) if isinstance(x.image, Tensor) else a.known
-                for a, x in zip(part, looked, strict=True)
+                next(made) if isinstance(one.image, Tensor) else row
+                for (_, row), one in zip(part, looked, strict=True)
             ]
             if keep is not None:
                 seen = zip(part, looked, rows, strict=True)
                 keep(
                     [
-                        (str(a.picture), x.stamp, r)
-                        for a, x, r in seen
-                        if x.stamp is not None and isinstance(r, np.ndarray)
+                        (str(picture), one.stamp, row)
+                        for (picture, _), one, row in seen
+                        if one.stamp is not None and isinstance(row, np.ndarray)
                     ]
                 )
             errors = {place: x.image for place, x in enumerate(looked) if isinstance(x.image, str)}
             there = [row for row in rows if isinstance(row, np.ndarray)]
             matrix = np.stack(there) if there else np.empty((0, 0), np.float32)
-            yield Encoded([a.picture for a in part], torch.from_numpy(matrix), errors)
+            yield Encoded([picture for picture, _ in part], torch.from_numpy(matrix), errors)
 
 
 def _asked(pictures: Iterable[tuple[int, Picture]], known: Known | None) -> Iterator[_Asked]:
     numbered = iter(pictures)
-    if known is None:
-        yield from (_Asked(picture, None, False) for _, picture in numbered)
-        return
-    while some := list(islice(numbered, _ASKED)):
-        rows = known(some)
-        settled = all(isinstance(row, np.ndarray) for row in rows)
-        for (_, picture), row in zip(some, rows, strict=True):
-            yield _Asked(picture, row, settled)
+    while some := list(islice(numbered, _ASKED if known is not None else 1)):
+        rows = [None] * len(some) if known is None else known(some)
+        yield _Asked([picture for _, picture in some], rows)

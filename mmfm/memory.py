@@ -41,7 +41,7 @@ class Memory:
     ) -> None:
         stored = None if store == "none" else _stored(clip, files, exact, store, say)
         # Asked once: for each the disk is asked whether the file is still what it was.
-        self._indexed = [] if stored is None else [stored.get(file) for file in files]
+        self._indexed = [] if stored is None else stored.rows(files)
         self.indexed = sum(row is not None for row in self._indexed)
         self._unfinished = None
         self._resumed: Unfinished | None = None
