@@ -23,7 +23,7 @@ from mmfm.errors import MmfmError, NotHere
 from mmfm.listing import printable
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import fingerprint
-from mmfm.store import Store, below, stored_vectors
+from mmfm.store import Store, below, stored_rows
 
 from .parts import MAX_PIXELS
 from .photos_asked import Told
@@ -102,9 +102,8 @@ def album_of(place: Place, model: str, clip: TwoTowers, store: Store) -> Album:
     """All pictures of a place that are indexed as they are now."""
     found = (os.fspath(file) for file in picture_files(place.folder).files)
     paths = [path for path in found if stays_inside(path, place)]
-    stored = stored_vectors(store, clip, paths)
-    found = zip(paths, stored.rows(paths), strict=True)
-    rows = [(path, row) for path, row in found if row is not None]
+    stored = zip(paths, stored_rows(store, clip, paths), strict=True)
+    rows = [(path, row) for path, row in stored if row is not None]
     vectors = np.stack([row for _, row in rows]) if rows else np.empty((0, clip.dim))
     matrix = vectors.astype(np.float32, copy=False)
     engines: list[str] = []

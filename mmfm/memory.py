@@ -13,7 +13,7 @@ from mmfm.encoding import Picture, Row
 from mmfm.errors import MmfmError, NotHere
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import cache_file, fingerprint
-from mmfm.store import Store, StoredVectors, stored_vectors
+from mmfm.store import Store, stored_rows
 from mmfm.unfinished import Stamp, Unfinished
 
 _WORTH_A_STORE = 32  # files; to open the store takes longer than to look at fewer
@@ -39,9 +39,7 @@ class Memory:
         resume: bool = False,
         say: Callable[[str], None],
     ) -> None:
-        stored = None if store == "none" else _stored(clip, files, exact, store, say)
-        # Asked once: for each the disk is asked whether the file is still what it was.
-        self._indexed = [] if stored is None else stored.rows(files)
+        self._indexed = [] if store == "none" else _stored(clip, files, exact, store, say)
         self.indexed = sum(row is not None for row in self._indexed)
         self._unfinished = None
         self._resumed: Unfinished | None = None
@@ -89,17 +87,17 @@ def _stored(
     exact: bool,
     folder: Path | None,
     say: Callable[[str], None],
-) -> StoredVectors | None:
+) -> list[Row | None]:
+    """The rows of the files that are in the store; an empty list where it is not asked."""
     if folder is None and len(files) < _WORTH_A_STORE:
-        return None
+        return []
     try:
         store = Store(folder)
         if folder is not None and not store.models():
             raise NotHere(f"{folder}: there is no store; mmfm index DIR --store {folder} makes one")
-        stored = stored_vectors(store, clip, files, exact=exact)
+        return stored_rows(store, clip, files, exact=exact)
     except MmfmError as error:
         if folder is not None:
             raise
         say(f"{error}; the pictures are looked at again")
-        return None
-    return stored if len(stored) else None
+        return []

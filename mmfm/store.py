@@ -30,6 +30,7 @@ import os
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -346,30 +347,35 @@ class StoredVectors:
 
     def get(self, path: str | os.PathLike[str]) -> Float32[np.ndarray, " d"] | None:
         """The unit row of a file, or None if it is not there or has changed."""
-        return self.rows([path])[0]
+        return self.rows([path], [_stamp(path)])[0]
 
     def rows(
-        self, paths: Sequence[str | os.PathLike[str]]
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        stamps: Sequence[tuple[int, int] | None],
     ) -> list[Float32[np.ndarray, " d"] | None]:
-        """The same of many files."""
+        """The same of many files, of which size and time are known."""
+        places = map(self._place.get, _keys(paths))
         return [
-            self._row(path, self._place.get(key))
-            for path, key in zip(paths, _keys(paths), strict=True)
+            None if place is None or self._stamps[place] != stamp else self._row(place)
+            for place, stamp in zip(places, stamps, strict=True)
         ]
 
-    def _row(
-        self, path: str | os.PathLike[str], place: int | None
-    ) -> Float32[np.ndarray, " d"] | None:
-        if place is None:
-            return None
-        try:
-            found = os.stat(path)
-        except (OSError, ValueError):
-            return None
-        if (found.st_size, found.st_mtime_ns) != self._stamps[place]:
-            return None
+    def _row(self, place: int) -> Float32[np.ndarray, " d"]:
         block = bisect_right(self._starts, place) - 1
         return self._vectors[block][place - self._starts[block]]
+
+
+def stored_rows(
+    store: Store, clip: TwoTowers, paths: Sequence[str | os.PathLike[str]], *, exact: bool = False
+) -> list[Float32[np.ndarray, " d"] | None]:
+    """The unit row of each file, or None for one that is not known or has changed."""
+    if not paths or not store.holds(fingerprint(clip)):
+        return [None] * len(paths)
+    with ThreadPoolExecutor(1) as aside:
+        # While the store is read, the disk is asked about the files.
+        stamps = aside.submit(lambda: [_stamp(path) for path in paths])
+        return stored_vectors(store, clip, paths, exact=exact).rows(paths, stamps.result())
 
 
 def stored_vectors(
@@ -391,6 +397,15 @@ def stored_vectors(
     columns = ("path", "size", "mtime_ns", "vector")
     shelf = store.shelf(mark)
     return shelf.scan(columns, lambda batches: StoredVectors(batches, clip.dim), where)
+
+
+def _stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Size and time of a file that is there."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _keys(paths: Sequence[str | os.PathLike[str]]) -> list[bytes]:

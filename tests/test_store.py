@@ -464,3 +464,17 @@ def test_many_files_are_read_in_one_go_and_only_those_of_the_folder(
     assert len(known) == 100
     for file, row in zip(files, made[:100], strict=True):
         assert np.array_equal(known.get(file), row.vector)
+
+
+def test_the_lock_may_be_let_go_by_another_thread(tmp_path: Path):
+    """A page's work begins in one thread and ends in another."""
+    store = Store(tmp_path / "store")
+    writing = store.writing()
+    writing.__enter__()
+    with pytest.raises(InUse), store.writing(wait=False):
+        pass
+    other = threading.Thread(target=writing.__exit__, args=(None, None, None))
+    other.start()
+    other.join()
+    with store.writing(wait=False):
+        pass
