@@ -404,11 +404,24 @@ function filter(what) {
   trigger("more", { which: "answers", start: 0, only, order, album });
 }
 
+// Should the answer be lost, it is asked for once more.
+function askMore(which, wish) {
+  const list = which === "found" ? found : answers;
+  const heard = list?.listed;
+  const ask = () => trigger("more", { which, start: shown[which].size, ...wish, album });
+  ask();
+  setTimeout(() => {
+    const now = which === "found" ? found : answers;
+    if (list && now === list && list.listed === heard) ask();
+  }, 2500);
+}
+
 function hearMore(news) {
   if (!news || !data) return;
   const { which, tiles, start } = news;
   const list = which === "found" ? found : answers;
   if (!list || news.turn < list.listed) return;
+  if (start > 0 && start !== shown[which].size) return; // it was heard already
   list.listed = news.turn;
   list.count = news.count;
   if (which === "answers" && start === 0) {
@@ -808,9 +821,7 @@ function build() {
     class: "tiles",
     on: { keydown: (event) => onKey("found", event) },
   });
-  parts.foundMore = button("more", "", () =>
-    trigger("more", { which: "found", start: shown.found.size, album }),
-  );
+  parts.foundMore = button("more", "", () => askMore("found", {}));
   parts.foundEnd = make("p", { class: "note" });
   parts.foundBy = make("p", { class: "note by" });
   parts.found = make(
@@ -874,7 +885,7 @@ function build() {
     on: { keydown: (event) => onKey("answers", event) },
   });
   parts.more = button("more", "", () =>
-    trigger("more", { which: "answers", start: shown.answers.size, only, order, album }),
+    askMore("answers", { only, order }),
   );
   parts.end = make("p", { class: "note" });
   parts.kind = make("p", { class: "note" });

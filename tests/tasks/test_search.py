@@ -220,7 +220,7 @@ def test_without_an_index_the_command_that_makes_one_is_named(
         with pytest.raises(NotHere, match=r"no picture is indexed.*mmfm index DIR"):
             ask(Store(tmp_path / "none"))
     other = english_model()
-    with pytest.raises(NotHere, match=r"there are pictures of clip-shapes \(bundled\) \(--model\)"):
+    with pytest.raises(NotHere, match=r"there are pictures of clip-shapes \(--model\)"):
         search(other, ["x"], store=indexed[0])
 
 
