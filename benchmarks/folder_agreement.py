@@ -108,8 +108,8 @@ def rows_of(
 ) -> Float[Tensor, "n d"]:
     """The unit row of each file; all of them have to be readable."""
     rows: list[Tensor] = []
-    for some, encoded in encode(enumerate(paths), engine, model.clip.preprocessing, exact=exact):
-        for path, row in zip(some, encoded, strict=True):
+    for some in encode(enumerate(paths), engine, model.clip.preprocessing, exact=exact):
+        for path, row in zip(some.pictures, some.each(), strict=True):
             if isinstance(row, str):
                 raise SystemExit(f"{path}: {row}")
             rows.append(row)
