@@ -356,12 +356,15 @@ def _facts(path: str | os.PathLike[str]) -> list[int | None]:
     """Bytes, width, height and time of change of a picture's file; None for what is not known."""
     try:
         found = Path(path).stat()
+    except OSError:  # gone meanwhile
+        return [None, None, None, None]
+    try:
         with Image.open(path) as picture:  # reads the head only
             wide, tall = picture.size
             lying = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except Exception:
-        # What a damaged head does to Pillow is said by open_picture; here it is but a blank.
-        return [None, None, None, None]
+        # To a damaged head Pillow answers with nearly anything: then the size is a blank.
+        return [found.st_size, None, None, int(found.st_mtime)]
     wide, tall = (tall, wide) if lying else (wide, tall)
     return [found.st_size, wide, tall, int(found.st_mtime)]
 

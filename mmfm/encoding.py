@@ -18,7 +18,7 @@ from torch import Tensor
 from mmfm.data.loading import in_order, prepared
 from mmfm.data.pictures import Preprocessing
 from mmfm.engines import Engine
-from mmfm.unfinished import Stamp
+from mmfm.files import Stamp
 
 Picture = str | Path | Image.Image
 

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Generator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from mmfm.errors import OutOfSpace
 
@@ -45,6 +45,22 @@ def write_whole(path: Path, data: bytes | str) -> None:
     """Write a whole file at once; see `whole`."""
     with whole(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+class Stamp(NamedTuple):
+    """By what a changed file is known without reading it."""
+
+    size: int
+    changed: int  # nanoseconds since 1970
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> "Stamp | None":
+        """The stamp of a file that is there."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - the path may be a str, a hundred thousand times
+        except (OSError, ValueError):
+            return None
+        return cls(found.st_size, found.st_mtime_ns)
 
 
 def digest(path: Path) -> str:

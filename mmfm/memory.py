@@ -11,10 +11,11 @@ from typing import Literal
 
 from mmfm.encoding import Picture, Row
 from mmfm.errors import MmfmError, NotHere
+from mmfm.files import Stamp
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import cache_file, fingerprint
 from mmfm.store import Store, stored_rows
-from mmfm.unfinished import Stamp, Unfinished
+from mmfm.unfinished import Unfinished
 
 _WORTH_A_STORE = 32  # files; to open the store takes longer than to look at fewer
 

@@ -20,7 +20,7 @@ LanceDB lets two writers that merge the same rows at once double every one of th
 """
 
 # Paths are texts and bytes here: with Path objects, a hundred thousand files take seconds more.
-# ruff: noqa: PTH116, PTH118, PTH208
+# ruff: noqa: PTH118, PTH208
 
 import contextlib
 import datetime
@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float32
 
 from mmfm.errors import BadData, BadInput, InUse, MmfmError, NotHere, OutOfSpace
-from mmfm.files import FULL, write_whole
+from mmfm.files import FULL, Stamp, write_whole
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import fingerprint
 
@@ -347,7 +347,7 @@ class StoredVectors:
 
     def get(self, path: str | os.PathLike[str]) -> Float32[np.ndarray, " d"] | None:
         """The unit row of a file, or None if it is not there or has changed."""
-        return self.rows([path], [_stamp(path)])[0]
+        return self.rows([path], [Stamp.of(path)])[0]
 
     def rows(
         self,
@@ -374,7 +374,7 @@ def stored_rows(
         return [None] * len(paths)
     with ThreadPoolExecutor(1) as aside:
         # While the store is read, the disk is asked about the files.
-        stamps = aside.submit(lambda: [_stamp(path) for path in paths])
+        stamps = aside.submit(lambda: [Stamp.of(path) for path in paths])
         return stored_vectors(store, clip, paths, exact=exact).rows(paths, stamps.result())
 
 
@@ -397,15 +397,6 @@ def stored_vectors(
     columns = ("path", "size", "mtime_ns", "vector")
     shelf = store.shelf(mark)
     return shelf.scan(columns, lambda batches: StoredVectors(batches, clip.dim), where)
-
-
-def _stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """Size and time of a file that is there."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def _keys(paths: Sequence[str | os.PathLike[str]]) -> list[bytes]:

@@ -10,33 +10,16 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from mmfm.errors import BadData
+from mmfm.files import Stamp
 
 _KEPT_DAYS = 30  # of a run that nobody has gone on with
 _AT_ONCE = 500  # places in one question; SQLite takes no more than 999 in old versions
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """By what a changed file is known without reading it."""
-
-    size: int
-    changed: int  # nanoseconds since 1970
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> "Stamp | None":
-        """The stamp of a file that is there."""
-        try:
-            found = os.stat(path)  # noqa: PTH116 - the path may be a str, a hundred thousand times
-        except (OSError, ValueError):
-            return None
-        return cls(found.st_size, found.st_mtime_ns)
 
 
 class Unfinished:
