@@ -1,7 +1,8 @@
 """What is known of pictures before they are looked at: from the store, and from an interrupted run.
 
 memory = Memory(clip, files, run=["auto", folder], resume=True)
-classifier.stream(files, known=memory.known, keep=memory.keep)
+engine = choose(clip, memory.engine or "auto", pictures=memory.unknown)
+classifier.stream(files, known=memory.known, keep=memory.keeping(engine.name))
 memory.finish()
 """
 
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from mmfm.encoding import Picture, Row
+from mmfm.encoding import Keep, Picture, Row
 from mmfm.errors import MmfmError, NotHere
 from mmfm.files import Stamp
 from mmfm.models.clip import TwoTowers
@@ -54,6 +55,8 @@ class Memory:
             say(f"going on: {seen:,} pictures were looked at before")
         elif seen:
             say(f"an interrupted run has looked at {seen:,} of these; --resume goes on with it")
+        # An interrupted run goes on as it began, so that it ends as if it had not been interrupted.
+        self.engine = self._resumed.engine if self._resumed is not None else None
         self.unknown = max(0, len(files) - self.indexed - (seen if self._resumed else 0))
 
     def known(self, pictures: Sequence[tuple[int, Picture]]) -> list[Row | None]:
@@ -66,10 +69,14 @@ class Memory:
                 found[place] = row
         return found
 
-    def keep(self, seen: list[tuple[str, Stamp, Row]]) -> None:
-        """Write down what was seen, for the case that the run is interrupted."""
-        if self._unfinished is not None:
-            self._unfinished.keep(seen)
+    def keeping(self, engine: str) -> Keep:
+        """What writes down what this engine sees, for the case that the run is interrupted."""
+
+        def keep(seen: list[tuple[str, Stamp, Row]]) -> None:
+            if self._unfinished is not None:
+                self._unfinished.keep(seen, engine)
+
+        return keep
 
     def close(self) -> None:
         """The run was interrupted: what it saw stays."""

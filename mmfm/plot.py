@@ -1,4 +1,4 @@
-"""From numbers to pictures one can look at: grids, patches, heat, curves."""
+"""From numbers to pictures one can look at: grids, patches, heat, curves, films."""
 
 import io
 import math
@@ -94,6 +94,39 @@ def curve(
     FigureCanvasAgg(figure).print_png(file)
     file.seek(0)
     return Image.open(file).convert("RGB")
+
+
+def enlarged(picture: Image.Image, *, wide: int = 640) -> Image.Image:
+    """Enlarge a small picture up to this width, a whole number of times: pixels stay squares."""
+    times = max(1, wide // picture.width)
+    size = (picture.width * times, picture.height * times)
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def gif(frames: Sequence[Image.Image], *, seconds: float = 0.1, hold: float = 2.0) -> bytes:
+    """Make a film of pictures that begins again for ever, as the bytes of a GIF file.
+
+    The last picture is shown longer. Grey ones keep every shade, coloured ones get the 256 colours
+    that fit them best.
+    """
+    if not frames:
+        raise BadInput("a film needs at least one picture")
+    if any(frame.size != frames[0].size for frame in frames):
+        raise BadInput("a film needs pictures of one size")
+    if any(frame.mode != "L" for frame in frames):
+        # Without dithering, which would put dots of other colours into flat areas.
+        frames = [frame.convert("RGB").quantize(256, dither=Image.Dither.NONE) for frame in frames]
+    file = io.BytesIO()
+    frames[0].save(
+        file,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        optimize=False,  # what has not changed would become transparent, and take a shade away
+        duration=[round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * hold)],
+        loop=0,
+    )
+    return file.getvalue()
 
 
 def _sheet(tiles: Sequence[Image.Image], columns: int, gap: int) -> Image.Image:

@@ -1,6 +1,7 @@
 """Recipes: all that decides what a training makes of its data, as one TOML file a person can read.
 
     size = 64          side of the pictures
+    [[sources]]        where they come from, if several sets are learned from at once
     [model]            the model's own settings
     [augment]          how pictures are varied each time that they are shown
     [plan]             how long, how fast: the fields of `train.Plan`
@@ -20,6 +21,7 @@ from types import UnionType
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from mmfm.data.labelled import Augment
+from mmfm.data.mixture import Source
 from mmfm.errors import BadInput
 from mmfm.runs import absolute
 from mmfm.train import Plan
@@ -30,12 +32,14 @@ class Recipe(ABC):
     """What every training is told; a task adds what its loss asks for."""
 
     KIND: ClassVar[str]  # how the names of its recipes begin
+    MIXES: ClassVar[bool] = False  # whether it can learn from several sources at once
 
     model: Mapping[str, Any]
     plan: Plan
     size: int | None = None  # side of the pictures; None: as the data has them
     augment: Augment = field(default_factory=Augment)
     start: str | None = None  # begin with this model's weights; it takes the place of [model]
+    sources: tuple[Source, ...] = ()  # none: what --data names; else they lie in that folder
 
     @classmethod
     @abstractmethod
@@ -61,6 +65,7 @@ class Recipe(ABC):
     def of(cls, content: Mapping[str, Any]) -> Self:
         """A recipe from its plain form: TOML in a file, JSON in a run folder."""
         known = {"size", "start", "model", "plan", "augment", "loss"}
+        known |= {"sources"} if cls.MIXES else set()
         if strange := set(content) - known:
             raise BadInput(f"a recipe has no {min(strange)!r}; it has {', '.join(sorted(known))}")
         for part in ("model", "plan", "augment", "loss"):
@@ -71,22 +76,29 @@ class Recipe(ABC):
         check_types("[plan]", Plan, content.get("plan", {}))
         check_types("[augment]", Augment, content.get("augment", {}))
         cls.check_model(content.get("model", {}))
+        sources = read_sources(content.get("sources", ()))
+        if sources and content.get("augment"):
+            raise BadInput("each of the sources has its own [sources.augment]; leave [augment] out")
+        if sources and content.get("size") is None:
+            raise BadInput("pictures of several sources come in one size: name it, as size = 64")
         return cls(
             model=content.get("model", {}),
             plan=Plan(**content.get("plan", {})),
             size=content.get("size"),
             start=content.get("start"),
             augment=Augment(**content.get("augment", {})),
+            sources=sources,
             **content.get("loss", {}),
         )
 
     def plain(self) -> dict[str, Any]:
         """The other way: what `of` reads."""
-        return {
+        sources = [asdict(source) for source in self.sources]
+        return ({"sources": sources} if sources else {}) | {
             "size": self.size,
             "start": self.start,
             "model": dict(self.model),
-            "augment": asdict(self.augment),
+            "augment": {} if sources else asdict(self.augment),
             "plan": asdict(self.plan),
             "loss": {name: getattr(self, name) for name in self._loss_fields()},
         }
@@ -103,6 +115,43 @@ class Recipe(ABC):
     def _loss_fields(cls) -> list[str]:
         shared = {f.name for f in fields(Recipe)}
         return [f.name for f in fields(cls) if f.name not in shared]
+
+
+def read_sources(given: object) -> tuple[Source, ...]:
+    """The sources of a recipe: tables, or names of files that hold some, ours or one's own."""
+    sources: list[Source] = []
+    for one in given if isinstance(given, list | tuple) else (given,):
+        tables = _tables(one) if isinstance(one, str) else [one]
+        sources += [_source(table) for table in tables]
+    return tuple(sources)
+
+
+def _tables(name: str) -> list[object]:
+    shelf = Path(str(files("mmfm.assets"))) / "sources"
+    path = shelf / f"{name}.toml"
+    path = path if path.is_file() else Path(name)
+    if not path.is_file():
+        here = ", ".join(sorted(p.stem for p in shelf.glob("*.toml")))
+        raise BadInput(f"no sources {name!r}: it is neither a file nor one of {here}")
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get("sources")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: no list of sources ({error})") from error
+    if not isinstance(found, list):
+        raise BadInput(f"{path}: has no [[sources]]")
+    return found
+
+
+def _source(table: object) -> Source:
+    given: Any = table
+    if not isinstance(given, Mapping) or not isinstance(given.get("augment", {}), Mapping):
+        raise BadInput(f"sources are tables, [[sources]], [sources.augment], not {given!r:.60}")
+    rest = {name: value for name, value in given.items() if name != "augment"}
+    check_types("[[sources]]", Source, rest)
+    check_types("[sources.augment]", Augment, given.get("augment", {}))
+    if "data" not in rest:
+        raise BadInput("[[sources]]: data is missing, which says where one lies")
+    return Source(**rest, augment=Augment(**given.get("augment", {})))
 
 
 def check_types(

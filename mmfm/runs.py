@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmfm.errors import BadInput, BadRun, InUse
-from mmfm.files import write_whole
+from mmfm.errors import BadInput, BadRun, InUse, OutOfSpace
+from mmfm.files import FULL, write_whole
 from mmfm.team import Team
 
 
@@ -77,8 +77,8 @@ class Run:
         return cls(folder, settings, cls._locked(folder), resumed=True)
 
     @staticmethod
-    def read_settings(folder: Path) -> dict[str, Any]:
-        """What a run folder says it is."""
+    def read_settings(folder: Path, *, data: str | None = None) -> dict[str, Any]:
+        """What a run folder says it is; who names `data` must mean those it was trained on."""
         path = folder / "run.json"
         if not path.is_file():
             half = (folder / "checkpoint.safetensors").exists()
@@ -92,6 +92,10 @@ class Run:
             raise BadRun(f"{path}: not whole JSON ({error})") from error
         if not isinstance(settings, dict):
             raise BadRun(f"{path}: does not describe a run")
+        if data is not None and settings.get("data") != absolute(data):
+            raise BadRun(
+                f"{folder} was trained on {settings.get('data')}, not on {data}; leave out --data"
+            )
         return settings
 
     @staticmethod
@@ -117,12 +121,20 @@ class Run:
 
     def sync(self) -> None:
         """Bring the lines so far to the disk."""
-        if self._lines:
+        if not self._lines:
+            return
+        try:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write("".join(self._lines))
                 file.flush()
                 os.fsync(file.fileno())
-            self._lines = []
+        except OSError as error:
+            if error.errno in FULL:
+                raise OutOfSpace(
+                    f"{self.metrics}: no space left on the disk; the last checkpoint is intact"
+                ) from error
+            raise
+        self._lines = []
 
     def rows(self) -> list[dict[str, Any]]:
         """All lines of the metrics; one that a kill cut short is left out."""

@@ -31,6 +31,7 @@ from mmfm.team import Team
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Float[Tensor, ""]]
 Precision = Literal["auto", "fp32", "bf16"]
+Fall = Literal["cosine", "linear"]
 
 
 class Examples(Protocol):
@@ -51,8 +52,10 @@ class Plan:
     accumulate: int = 1  # in so many pieces, where a whole batch does not fit in memory
     rate: float = 1e-3  # AdamW's, at its highest
     matrix_rate: float = 0.02  # Muon's, for the matrices that are handed to it
-    warmup: float = 0.05  # share of the time in which the rate climbs
-    final_rate: float = 0.0  # share of the highest rate that is left at the end
+    warmup: float = 0.05  # share of the time in which the rate climbs,
+    hold: float = 0.0  # then of that in which it stays up; in what is left it falls,
+    fall: Fall = "cosine"  # along half a wave or straight,
+    final_rate: float = 0.0  # to this share of the highest
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0  # longest gradient that is let through
@@ -71,6 +74,13 @@ class Plan:
             raise BadInput("training ends after --steps or after --minutes, not both")
         if self.precision not in get_args(Precision):
             raise BadInput(f"precision is one of {', '.join(get_args(Precision))}")
+        if self.fall not in get_args(Fall):
+            raise BadInput(f"a rate falls as one of {', '.join(get_args(Fall))}, not {self.fall!r}")
+        if not (self.warmup >= 0 and self.hold >= 0 and self.warmup + self.hold <= 1):
+            raise BadInput(
+                f"a warm-up of {self.warmup} and a hold of {self.hold} are no shares of the time: "
+                "each is at least 0, together they are at most 1"
+            )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise BadInput(f"betas are two numbers from 0 up to 1, not {self.betas}")
         if self.save_steps is not None and self.save_steps < 1:
@@ -200,7 +210,7 @@ def fit(
         # The rate of a step's middle: by its beginning the first step, by its end the last one
         # would be taken with a rate of 0.
         middle = (before + plan.progress(state)) / 2
-        factor = rate_factor(middle, plan.warmup, plan.final_rate)
+        factor = rate_factor(middle, plan.warmup, plan.final_rate, hold=plan.hold, fall=plan.fall)
         nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
         for optimizer in state.optimizers:
             for group in optimizer.param_groups:
@@ -269,11 +279,15 @@ def _check(plan: Plan, examples: Examples, team: Team) -> None:
         )
 
 
-def rate_factor(progress: float, warmup: float, final: float) -> float:
-    """The learning rate as a share of its highest: a ramp up, then half a cosine down."""
+def rate_factor(
+    progress: float, warmup: float, final: float, *, hold: float = 0.0, fall: Fall = "cosine"
+) -> float:
+    """The learning rate as a share of its highest: a ramp up, a stretch up there, a way down."""
     ramp = min(1.0, progress / warmup) if warmup > 0 else 1.0
-    after = max(0.0, progress - warmup) / (1 - warmup) if warmup < 1 else 0.0
-    return ramp * (final + (1 - final) * (1 + math.cos(math.pi * min(after, 1.0))) / 2)
+    start = warmup + hold
+    after = min(1.0, max(0.0, progress - start) / (1 - start)) if start < 1 else 0.0
+    left = (1 + math.cos(math.pi * after)) / 2 if fall == "cosine" else 1 - after
+    return ramp * (final + (1 - final) * left)
 
 
 @torch.no_grad()

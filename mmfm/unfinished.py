@@ -38,7 +38,16 @@ class Unfinished:
         if not self.file.exists():
             return 0
         with self._asking() as rows:
-            return rows.execute("SELECT count(*) FROM seen").fetchone()[0]
+            return rows.execute("SELECT count(*) FROM looked").fetchone()[0]
+
+    @property
+    def engine(self) -> str | None:
+        """With what an earlier run has looked; None if it has seen nothing."""
+        if not self.file.exists():
+            return None
+        with self._asking() as rows:
+            found = rows.execute("SELECT engine FROM looked LIMIT 1").fetchone()
+        return None if found is None else found[0]
 
     def rows(self, paths: Sequence[str]) -> list[Float32[np.ndarray, " d"] | None]:
         """What an earlier run made of these files; None for each that it did not see as it is."""
@@ -48,7 +57,7 @@ class Unfinished:
             for start in range(0, len(names), _AT_ONCE):
                 some = names[start : start + _AT_ONCE]
                 asked = ",".join("?" * len(some))
-                query = f"SELECT path, size, changed, vector FROM seen WHERE path IN ({asked})"
+                query = f"SELECT path, size, changed, vector FROM looked WHERE path IN ({asked})"
                 found |= {row[0]: row[1:] for row in rows.execute(query, some)}
         return [self._row(found.get(name), path) for name, path in zip(names, paths, strict=True)]
 
@@ -58,11 +67,16 @@ class Unfinished:
             return None
         return np.frombuffer(found[2], np.float32)
 
-    def keep(self, seen: Iterable[tuple[str, Stamp, Float32[np.ndarray, " d"]]]) -> None:
+    def keep(
+        self, seen: Iterable[tuple[str, Stamp, Float32[np.ndarray, " d"]]], engine: str
+    ) -> None:
         """Write a batch down: all of it, or nothing if the machine stops meanwhile."""
-        new = [(os.fsencode(path), s.size, s.changed, row.tobytes()) for path, s, row in seen]
+        new = [
+            (os.fsencode(path), stamp.size, stamp.changed, engine, row.tobytes())
+            for path, stamp, row in seen
+        ]
         with self._asking() as rows, rows:
-            rows.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", new)
+            rows.executemany("INSERT OR REPLACE INTO looked VALUES (?, ?, ?, ?, ?)", new)
 
     def finish(self) -> None:
         """The run has come to its end; nothing needs to be kept."""
@@ -85,8 +99,8 @@ class Unfinished:
                 self._open = sqlite3.connect(self.file, timeout=60)
                 self._open.execute("PRAGMA journal_mode=WAL")
                 self._open.execute(
-                    "CREATE TABLE IF NOT EXISTS seen "
-                    "(path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, vector BLOB)"
+                    "CREATE TABLE IF NOT EXISTS looked (path BLOB PRIMARY KEY, size INTEGER, "
+                    "changed INTEGER, engine TEXT, vector BLOB)"
                 )
             yield self._open
         except sqlite3.Error as error:

@@ -174,6 +174,74 @@ def test_cross_attention_equals_torchs():
     assert_same(ours.weights(x, context), weights)
 
 
+# Of which tokens there are in rows of seven; the first ones always, for a row must have some.
+THERE = torch.tensor([[True, True, False, True, False, True, True], [True] * 3 + [False] * 4])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_mask_hides_what_torchs_key_padding_mask_hides(causal: bool):
+    ours = shaken(Attention(24, 3, causal=causal))
+    theirs = nn.MultiheadAttention(24, 3, batch_first=True, dtype=torch.float64)
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": torch.cat([ours.q.weight, ours.k.weight, ours.v.weight]),
+            "in_proj_bias": torch.cat([ours.q.bias, ours.k.bias, ours.v.bias]),
+            "out_proj.weight": ours.out.weight,
+            "out_proj.bias": ours.out.bias,
+        }
+    )
+    x = numbers(2, 7, 24)
+    future = torch.ones(7, 7, dtype=torch.bool).triu(1) if causal else None
+    output, weights = theirs(
+        x, x, x, attn_mask=future, key_padding_mask=~THERE, average_attn_weights=False
+    )
+    looked, seen = ours.look(x, mask=THERE)
+    assert_same(ours(x, mask=THERE), output)
+    assert_same(looked, output)
+    assert_same(ours.weights(x, mask=THERE), weights)
+    assert_same(seen, weights)
+    assert not torch.allclose(ours(x), output)
+
+
+def test_a_mask_over_a_context_equals_torchs_too():
+    ours = shaken(Attention(24, 3, context_dim=10))
+    theirs = nn.MultiheadAttention(24, 3, kdim=10, vdim=10, batch_first=True, dtype=torch.float64)
+    theirs.load_state_dict(
+        {
+            "q_proj_weight": ours.q.weight,
+            "k_proj_weight": ours.k.weight,
+            "v_proj_weight": ours.v.weight,
+            "in_proj_bias": torch.cat([ours.q.bias, ours.k.bias, ours.v.bias]),
+            "out_proj.weight": ours.out.weight,
+            "out_proj.bias": ours.out.bias,
+        }
+    )
+    x, context = numbers(2, 4, 24), numbers(2, 7, 10, seed=3)
+    output, weights = theirs(
+        x, context, context, key_padding_mask=~THERE, average_attn_weights=False
+    )
+    looked, seen = ours.look(x, context, mask=THERE)
+    assert_same(ours(x, context, mask=THERE), output)
+    assert_same(looked, output)
+    assert_same(ours.weights(x, context, mask=THERE), weights)
+    assert_same(seen, weights)
+    # So what lies in a hidden place does not matter, nor whether there is one.
+    louder = torch.where(THERE[..., None], context, 1e6)
+    assert_same(ours(x, louder, mask=THERE), output)
+    assert_same(ours(x[1:], context[1:, :3]), output[1:])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_without_a_mask_no_bit_changes(causal: bool):
+    attention, x = Attention(24, 3, causal=causal), torch.randn(2, 7, 24)
+    q, k, v = (
+        rearrange(layer(x), "b n (h k) -> b h n k", h=3)
+        for layer in (attention.q, attention.k, attention.v)
+    )
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    assert torch.equal(attention(x), attention.out(rearrange(mixed, "b h n k -> b n (h k)")))
+
+
 @pytest.mark.parametrize("rotation", ["no positions", "rotary 1-D"])
 def test_causal_attention_ignores_the_future(rotation: str):
     attention = shaken(Attention(24, 3, causal=True))
@@ -191,6 +259,24 @@ def test_attention_without_positions_does_not_care_for_order():
     attention = shaken(Attention(24, 3))
     x, order = numbers(2, 6, 24), torch.tensor([3, 0, 5, 1, 4, 2])
     assert_same(attention(x[:, order]), attention(x)[:, order])
+
+
+def test_in_bf16_attention_learns_what_it_does_in_fp32() -> None:
+    """On a CPU it is computed in another way there, which must not change what comes out."""
+    torch.manual_seed(0)
+    padded = torch.arange(9) < torch.tensor([[9], [4], [1]])
+    for causal, mask in ((False, None), (True, None), (False, padded), (True, padded)):
+        attention, x = Attention(32, 4, causal=causal), torch.randn(3, 9, 32)
+        found = []
+        for enabled in (False, True):
+            shown = x.clone().requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                out = attention(shown, mask=mask)
+            out.float().square().sum().backward()
+            assert shown.grad is not None
+            found.append((out.float(), shown.grad))
+        for exact, rough in zip(*found, strict=True):
+            assert (rough - exact).abs().max() < 0.03 * exact.abs().max()
 
 
 def test_normed_queries_and_keys_do_not_care_for_length():

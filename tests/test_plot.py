@@ -1,5 +1,7 @@
 """Pictures drawn from numbers show these numbers."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -67,3 +69,63 @@ def test_what_cannot_be_drawn_is_one_clear_line() -> None:
     ):
         with pytest.raises(BadInput, match=line):
             wrong()
+
+
+def film_of(data: bytes) -> tuple[list[np.ndarray], list[int]]:
+    with Image.open(io.BytesIO(data)) as film:
+        shown, times = [], []
+        for number in range(film.n_frames):
+            film.seek(number)
+            shown.append(np.asarray(film.convert("RGB")))
+            times.append(film.info["duration"])
+        assert film.info["loop"] == 0  # for ever
+        return shown, times
+
+
+def test_a_film_of_grey_pictures_keeps_every_shade_of_every_picture() -> None:
+    draw = np.random.default_rng(0)
+    pictures = [draw.integers(0, 256, (20, 30), np.uint8) for _ in range(5)]
+    pictures[3] = pictures[2].copy()
+    pictures[3][5:9, 5:9] = np.arange(16).reshape(4, 4)  # little changes from one to the next
+    data = plot.gif([Image.fromarray(p) for p in pictures], seconds=0.05, hold=1.5)
+    shown, times = film_of(data)
+    assert len(shown) == 5 and times == [50, 50, 50, 50, 1500]
+    for picture, frame in zip(pictures, shown, strict=True):
+        assert np.array_equal(frame, np.repeat(picture[..., None], 3, axis=2))
+
+
+def test_a_film_in_colour_has_clean_areas() -> None:
+    pictures = [Image.new("RGB", (16, 12), colour) for colour in ("red", "lime", "#123456")]
+    pictures[2].paste("white", (3, 3, 6, 6))
+    shown, _ = film_of(plot.gif(pictures))
+    for picture, frame in zip(pictures, shown, strict=True):
+        assert np.array_equal(frame, np.asarray(picture))
+
+
+def test_a_film_of_one_picture_is_that_picture_and_one_of_none_is_refused() -> None:
+    with Image.open(io.BytesIO(plot.gif([Image.new("L", (3, 3), 77)]))) as film:
+        assert film.convert("L").getpixel((1, 1)) == 77
+    with pytest.raises(BadInput, match="at least one"):
+        plot.gif([])
+    with pytest.raises(BadInput, match="of one size"):
+        plot.gif([Image.new("L", (3, 3)), Image.new("L", (3, 4))])
+
+
+def test_enlarged_pixels_stay_squares_of_one_colour() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
+    large = plot.enlarged(Image.fromarray(pixels), wide=40)
+    assert large.size == (35, 25)
+    assert np.array_equal(np.asarray(large), pixels.repeat(5, axis=0).repeat(5, axis=1))
+    assert plot.enlarged(Image.fromarray(pixels), wide=3).size == (7, 5)
+
+
+def test_a_film_keeps_shades_where_little_changes_and_all_256_are_used() -> None:
+    draw = np.random.default_rng(3)
+    pictures, picture = [], draw.normal(128, 90, (60, 60)).clip(0, 255)
+    for _ in range(12):
+        changed = (picture + draw.normal(0, 20, picture.shape)).clip(0, 255)
+        picture = np.where(draw.random(picture.shape) < 0.5, changed, picture)
+        pictures.append(picture.round().astype(np.uint8))
+    shown, _ = film_of(plot.gif([Image.fromarray(p) for p in pictures]))
+    for picture, frame in zip(pictures, shown, strict=True):
+        assert np.array_equal(frame[..., 0], picture)

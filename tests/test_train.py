@@ -1,6 +1,7 @@
 """Training goes on from any kill to the same weights, in one process as in two."""
 
 import copy
+import itertools
 import json
 import math
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -304,6 +307,11 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
         {"steps": 5, "batch": 8, "accumulate": 3},
         {"steps": 5, "threads": 0},
         {"steps": 5, "rate": math.inf},
+        {"steps": 5, "fall": "stairs"},
+        {"steps": 5, "hold": -0.1},
+        {"steps": 5, "warmup": -0.1},
+        {"steps": 5, "warmup": 0.3, "hold": 0.8},
+        {"steps": 5, "hold": math.nan},
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(wrong: dict[str, object]) -> None:
@@ -361,6 +369,49 @@ def test_the_rate_climbs_then_falls_to_its_end() -> None:
     assert rates[-1] == pytest.approx(0.2)
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def old_factor(progress: float, warmup: float, final: float) -> float:
+    """What the rate was before it could be held or fall straight."""
+    ramp = min(1.0, progress / warmup) if warmup > 0 else 1.0
+    after = max(0.0, progress - warmup) / (1 - warmup) if warmup < 1 else 0.0
+    return ramp * (final + (1 - final) * (1 + math.cos(math.pi * min(after, 1.0))) / 2)
+
+
+@given(
+    progress=st.floats(0, 1),
+    warmup=st.floats(0, 1),
+    final=st.floats(0, 1, allow_subnormal=False),
+)
+def test_a_plan_that_says_nothing_of_holding_has_the_rates_it_always_had(
+    progress: float, warmup: float, final: float
+) -> None:
+    assert rate_factor(progress, warmup, final) == old_factor(progress, warmup, final)
+
+
+def test_the_rate_can_be_held_and_fall_straight() -> None:
+    rates = [
+        rate_factor(p / 100, warmup=0.1, final=0.2, hold=0.3, fall="linear") for p in range(101)
+    ]
+    assert rates[5] == pytest.approx(0.5)
+    assert rates[10:41] == pytest.approx([1.0] * 31)
+    assert rates[70] == pytest.approx(0.6)
+    falls = [a - b for a, b in itertools.pairwise(rates[40:])]
+    assert falls == pytest.approx([0.8 / 60] * 60)
+    assert rate_factor(1.0, warmup=0.1, final=0.0, hold=0.3) == pytest.approx(0)
+    assert rate_factor(0.4, warmup=0.1, final=0.0, hold=0.3) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("warmup", "hold"), [(0.5, 0.5), (0.0, 1.0), (1.0, 0.0)])
+def test_a_rate_that_is_held_to_the_end_does_not_fall(warmup: float, hold: float) -> None:
+    assert rate_factor(1.0, warmup, 0.0, hold=hold, fall="linear") == 1
+
+
+def test_training_takes_its_steps_with_the_rates_of_the_plan() -> None:
+    plan = Plan(**{**vars(PLAN), "steps": 10, "warmup": 0.2, "hold": 0.4, "fall": "linear"})
+    rates = [step.rate / plan.rate for step in fit(small_model(), Noisy(), squared_error, plan)]
+    wanted = [0.25, 0.75, 1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125]
+    assert rates == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("limit", [{"steps": 3}, {"minutes": 1e-5}])
@@ -532,3 +583,20 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert len(one) == 50
     assert two == pytest.approx(one, abs=1e-4)
     assert len((tmp_path / "two" / "metrics.jsonl").read_text().splitlines()) == 50
+
+
+def test_muon_takes_a_convolution_as_the_matrix_of_its_patches() -> None:
+    """All that one output channel looks at is one row; the kernel is moved as that matrix is."""
+    generator = torch.Generator().manual_seed(0)
+    kernel, push = torch.randn(2, 6, 4, 3, 3, generator=generator)
+    folded = nn.Parameter(kernel.clone())
+    flat = nn.Parameter(kernel.flatten(1).clone())
+    beside = nn.Parameter(kernel.clone(memory_format=torch.channels_last))
+    muon = Muon([folded, flat, beside], rate=0.1, weight_decay=0.01)
+    for factor in (1.0, -0.5, 2.0):
+        folded.grad, flat.grad = push * factor, push.flatten(1) * factor
+        beside.grad = (push * factor).to(memory_format=torch.channels_last)
+        muon.step()
+    assert not torch.equal(folded, kernel)
+    assert torch.equal(folded.flatten(1), flat)
+    assert torch.equal(folded, beside)

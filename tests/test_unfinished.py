@@ -26,17 +26,18 @@ def rows(count: int) -> np.ndarray:
 
 def keep(run: Unfinished, paths: list[str], vectors: np.ndarray) -> None:
     stamps = [Stamp.of(path) for path in paths]
-    run.keep([(p, s, v) for p, s, v in zip(paths, stamps, vectors, strict=True) if s is not None])
+    seen = zip(paths, stamps, vectors, strict=True)
+    run.keep([(path, stamp, row) for path, stamp, row in seen if stamp is not None], "int8")
 
 
 def test_what_was_seen_is_known_to_the_next_run(tmp_path: Path):
     paths, vectors = files(tmp_path), rows(3)
     first = Unfinished(tmp_path / "runs", ["model", "here"])
-    assert len(first) == 0
+    assert len(first) == 0 and first.engine is None
     keep(first, paths[:2], vectors[:2])
     first.close()
     again = Unfinished(tmp_path / "runs", ["model", "here"])
-    assert len(again) == 2
+    assert len(again) == 2 and again.engine == "int8"
     known = again.rows([paths[2], paths[1], paths[0]])
     assert known[0] is None
     np.testing.assert_array_equal(known[1], vectors[1])
@@ -109,7 +110,7 @@ from pathlib import Path
 from mmfm.unfinished import Stamp, Unfinished
 run, paths = Unfinished(Path(sys.argv[1]), ["m"]), sys.argv[2:]
 for number, path in enumerate(paths):
-    run.keep([(path, Stamp.of(path), np.full(8, number, np.float32))])
+    run.keep([(path, Stamp.of(path), np.full(8, number, np.float32))], "fp32")
     print(number, flush=True)
 """
 

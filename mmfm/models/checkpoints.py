@@ -6,22 +6,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.data.pictures import Preprocessing
-from mmfm.errors import BadInput, BadWeights
+from mmfm.errors import BadInput, BadWeights, NotHere
 from mmfm.files import write_whole
 from mmfm.machine import pick_device
-from mmfm.models import tokenizer_files, weights
+from mmfm.models import tokenizer_files, weights, wrapped_denoiser
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, Towers, TwoTowers
+from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.models.tables import open_clip, timm, transformers
 from mmfm.models.tokenizer import SETTINGS, Tokenizer
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.models.wrapped import OpenCLIP
+from mmfm.models.wrapped_denoiser import StockDenoiser
 from mmfm.nn import make_room, shapes_only
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -111,6 +113,113 @@ def load_clip(
     for number, value in exact:
         number.data = value.to(where)
     return model.eval()
+
+
+def load_denoiser(
+    name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Denoiser:
+    """Load a denoiser: bundled, the folder of a training run, another path, or `hf:OWNER/NAME`.
+
+    The folder may be ours, or diffusers': a pipeline that is a `UNet2DModel` and its betas, or such
+    a network alone, which is then taken to have learned as DDPM does. Those are wrapped.
+    """
+    _check_dtype(dtype)
+    where = pick_device(device)
+    found = hub.find(name, hub.FOR_DENOISER, glance=partial(_check_pipeline, name=name))
+    settings = _settings(found)
+    if "mmfm" in settings:
+        model = _our_denoiser(found, settings, dtype)
+    elif str(settings.get("_class_name", "")).startswith("UNet"):
+        model = _stock_denoiser(found, settings, dtype)
+    else:
+        raise BadInput(
+            f"{name}: its {found.layout.settings} is not that of a denoiser of ours, nor of a "
+            "UNet2DModel of diffusers'"
+        )
+    model.name, model.origin = name, found.origin
+    return model.to(where, dtype).eval()
+
+
+def _our_denoiser(found: hub.Found, settings: Mapping[str, Any], dtype: torch.dtype) -> Denoiser:
+    name = found.name
+    _demand("denoiser", settings, name)
+    with _translating(found):
+        config = DenoiserConfig(**settings["config"])
+        _check_numbers(config)
+        labels = tuple(map(str, settings["labels"]))
+        reads = str(settings.get("reads", ""))  # which older ones do not say
+        build = partial(Denoiser, config, labels, dict(settings["sampling"]), reads)
+    layers = config.depth if config.kind == "dit" else sum(config.depths) + config.middle
+    state = weights.read(found.weights)
+    exact = torch.promote_types(dtype, torch.float32)
+    with _translating(found):
+        model = _drafted(build, [layers], state, name).to(exact)
+    make_room(model)
+    weights.load_strictly(model, {key: tensor.to(exact) for key, tensor in state.items()}, name)
+    return model
+
+
+_INDEX = "model_index.json"  # what a pipeline of diffusers' is made of
+_SCHEDULER = ("scheduler/scheduler_config.json", "scheduler_config.json")
+
+
+def _check_pipeline(folder: Path, name: str) -> None:
+    """Look at what a pipeline is made of before its weights are fetched, gigabytes perhaps."""
+    index = hub.Found(name, "hub", folder, ()).settings(_INDEX)
+    if index is not None:
+        wrapped_denoiser.check_index(index, name)
+
+
+def _stock_denoiser(
+    found: hub.Found, settings: Mapping[str, Any], dtype: torch.dtype
+) -> StockDenoiser:
+    name = found.name
+    index, scheduler = _pipeline(found)
+    with _translating(found, _SCHEDULER[0]):
+        noising = wrapped_denoiser.noising(scheduler, name)
+    state = wrapped_denoiser.renamed(weights.read(found.weights))
+    with _translating(found):
+        layers = [settings.get("layers_per_block", 2), len(settings.get("block_out_channels", ()))]
+        if any(type(count) is not int for count in layers):
+            raise TypeError(f"layers_per_block is {layers[0]!r:.40}")
+        net = _drafted(partial(wrapped_denoiser.network, settings, name), layers, state, name)
+        given = cast("Mapping[str, Any]", net.config)
+        classes = given["num_class_embeds"] or 0
+        labels = wrapped_denoiser.labels_of(index, classes, name)
+        config = wrapped_denoiser.config(given, noising, labels, name)
+        wrapped_denoiser.check_shapes(net, config, name)
+    exact = torch.promote_types(dtype, torch.float32)
+    net = nn.Module.to(net, exact)  # diffusers' own way warns of nothing in particular
+    make_room(net)
+    weights.load_strictly(net, {key: tensor.to(exact) for key, tensor in state.items()}, name)
+    return StockDenoiser(
+        net,
+        config,
+        noising,
+        labels=labels,
+        null=bool(labels) and len(labels) < classes,
+        scheduler=scheduler,
+    )
+
+
+def _pipeline(found: hub.Found) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a network of diffusers' is a part of, and how its noise was added; {} where unsaid."""
+    hub.complete(found, (), also=(_INDEX,))
+    index = found.settings(_INDEX)
+    if index is not None:
+        wrapped_denoiser.check_index(index, found.name)
+        hub.complete(found, (_SCHEDULER,))
+    elif found.origin == "local" and (found.folder.parent / _INDEX).is_file():
+        raise BadInput(
+            f"{found.name}: this is a part of a pipeline, which says how noise was added; name the "
+            f"whole, {found.folder.parent}"
+        )
+    for file in _SCHEDULER:
+        if (scheduler := found.settings(file)) is not None:
+            return index or {}, scheduler
+    if index is not None:
+        raise NotHere(f"{found.name}: a pipeline without its {_SCHEDULER[0]}")
+    return {}, {}
 
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -347,6 +456,30 @@ def save_vit(model: ViT, folder: Path, *, dtype: torch.dtype = torch.float32) ->
     write_whole(folder / "config.json", text + "\n")
 
 
+def save_denoiser(model: Denoiser, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model into a folder that `load_denoiser` takes: weights, then settings."""
+    settings = denoiser_settings(model)
+    weights.save(folder / "model.safetensors", model, settings, dtype)
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    write_whole(folder / "config.json", text + "\n")
+
+
+def denoiser_settings(model: Denoiser) -> dict[str, Any]:
+    """What it takes, apart from its weights, to build a denoiser of ours again."""
+    if isinstance(model, StockDenoiser):
+        raise BadInput(
+            f"{model.source} is kept as diffusers keeps it: mmfm export --to diffusers writes that"
+        )
+    return {
+        "mmfm": 1,
+        "model": "denoiser",
+        "config": asdict(model.config),
+        "labels": list(model.labels),
+        "sampling": model.sampling,
+        "reads": model.reads,
+    }
+
+
 def _settings(found: hub.Found) -> dict[str, Any]:
     """What the checkpoint says of itself: inside our own weight file, else in the config beside."""
     first = found.weights[0]
@@ -361,7 +494,7 @@ def _settings(found: hub.Found) -> dict[str, Any]:
     return beside
 
 
-def _check_numbers(config: ViTConfig | TextConfig | CLIPConfig) -> None:
+def _check_numbers(config: ViTConfig | TextConfig | CLIPConfig | DenoiserConfig) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
         if field.type is int and type(value) is not int:
@@ -371,7 +504,7 @@ def _check_numbers(config: ViTConfig | TextConfig | CLIPConfig) -> None:
 def _demand(kind: str, settings: Mapping[str, Any], name: str) -> None:
     given = settings.get("model")
     if given != kind:
-        mend = f"; load it with load_{given}" if given in ("vit", "clip") else ""
+        mend = f"; load it with load_{given}" if given in ("vit", "clip", "denoiser") else ""
         raise BadInput(f"{name}: this is a {given!r}, not a {kind!r}{mend}")
 
 
