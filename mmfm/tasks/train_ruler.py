@@ -1,0 +1,315 @@
+"""Teach a ruler to name pictures, so that others can be measured by what it sees.
+
+A ruler and the denoiser that it judges learn from the same pictures: the `train` part of a set.
+What is held apart tells how well it does; the test part is never looked at in here. A recipe of
+several sources says by itself what is held out: other hands, for instance, than the ruler learns
+from, so that it can judge a denoiser with which it has no picture in common.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from mmfm.data.draws import uniform
+from mmfm.data.labelled import LabelledPictures, Parts, augment, load_parts
+from mmfm.data.mixture import HeldOut, Mixture, load_mixture
+from mmfm.data.pictures import Preprocessing
+from mmfm.errors import BadInput, BadRun
+from mmfm.machine import pick_device
+from mmfm.models.ruler import Ruler, RulerConfig, load_ruler, look, save_ruler
+from mmfm.recipes import Recipe, check_types
+from mmfm.reports import Report, Scores, reports
+from mmfm.runs import Run, absolute
+from mmfm.team import Team, own_device
+from mmfm.train import Batch, Examples, fit
+
+# Streams of draws that turn and stretch; shifting and erasing have their own. In a mixture the
+# first of them colours the backgrounds already.
+_BEND, _BEND_MIXED = 5, 7
+
+_Pictures = Parts | Mixture  # a mixture has its held-out pictures with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulerRecipe(Recipe):
+    """How a ruler is taught; [model] has fields of RulerConfig."""
+
+    KIND: ClassVar[str] = "ruler"
+    MIXES: ClassVar[bool] = True
+
+    label_smoothing: float = 0.0
+    turn: float = 0.0  # at most so many degrees, either way
+    stretch: float = 0.0  # at most this share wider or narrower, and taller or shorter
+    slant: float = 0.0  # at most so far does a line of height 1 lean to either side
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise BadInput("label_smoothing lies from 0 up to 1")
+        if not (0 <= self.turn <= 180 and 0 <= self.stretch < 1 and 0 <= self.slant <= 1):
+            raise BadInput("turn lies from 0 to 180 degrees, stretch from 0 up to 1, slant to 1")
+
+    @classmethod
+    def check_model(cls, given: Mapping[str, Any]) -> None:
+        """Refuse settings that a ruler does not have."""
+        check_types("[model]", RulerConfig, given)
+
+
+def train_ruler(
+    data: str,
+    out: Path,
+    recipe: RulerRecipe,
+    *,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Start a run in a new folder; yields a report for every step."""
+    settings = {"mmfm": 1, "train": "ruler", "data": absolute(data), "recipe": recipe.plain()}
+    where = own_device(pick_device(device))
+    Run.check_new(out)  # before the data, which may take long to come
+    pictures = _load(data, recipe, progress)
+    # A recipe that cannot be carried out must not leave a folder behind.
+    shown = _shown(pictures, recipe, _build(recipe, pictures), torch.device("cpu"))
+    shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
+    with Team.joined(where), Run.start(out, settings) as run:
+        yield from _train(run, pictures, recipe, where, stop)
+
+
+def resume_ruler(
+    out: Path,
+    *,
+    data: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
+    settings = Run.read_settings(out, data=data)
+    where = own_device(pick_device(device))
+    with Team.joined(where), Run.resume(out, "ruler") as run:
+        try:
+            recipe = RulerRecipe.of(settings["recipe"])
+            data = str(settings["data"])
+        except (KeyError, TypeError) as error:
+            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+        recipe = recipe.changed(changes or {})
+        yield from _train(run, _load(data, recipe, progress), recipe, where, stop)
+
+
+def _load(data: str, recipe: RulerRecipe, progress: Callable[[int, int], None] | None) -> _Pictures:
+    if recipe.sources:
+        assert recipe.size is not None  # or it would not be a recipe
+        mixture = load_mixture(recipe.sources, data, size=recipe.size, progress=progress)
+        _check_held_out(mixture, data)
+        return mixture
+    parts = load_parts(data, size=recipe.size, progress=progress)
+    if len(parts.train.names) < 2:
+        raise BadInput(
+            f"{data}: a ruler learns to name pictures; labels of at least two classes are needed, "
+            "as class folders or a column of a parquet file"
+        )
+    named = Parts(*(_labelled(part) for part in (parts.train, parts.apart, parts.test)))
+    if len(named.apart) == 0:
+        raise BadInput(f"{data}: {len(named.train)} pictures are too few to hold some apart")
+    return named
+
+
+def _check_held_out(mixture: Mixture, data: str) -> None:
+    """Something must be held out to tell how well it does, and nothing that it cannot name."""
+    if not mixture.held_out:
+        raise BadInput(f"{data}: its sources hold nothing out; hold_hands names who shall be")
+    learned = torch.cat([shown.unique() for shown in mixture.shown])
+    for part in mixture.held_out:
+        if not bool(torch.isin(part.kinds, learned).all()):
+            raise BadInput(
+                f"{part.title}: a ruler names only what it has learned; leave out hold_kinds and "
+                "hold_names"
+            )
+
+
+def _labelled(part: LabelledPictures) -> LabelledPictures:
+    """Without the pictures that have no label."""
+    known = part.labels >= 0
+    return part if bool(known.all()) else part.select(known.nonzero().squeeze(1))
+
+
+def _build(recipe: RulerRecipe, pictures: _Pictures) -> Ruler:
+    """The ruler with its first weights, which the seed decides."""
+    mixed = isinstance(pictures, Mixture)
+    names = pictures.names if mixed else pictures.train.names
+    height, width, channels = pictures.shape if mixed else pictures.train.images.shape[1:]
+    if recipe.start is not None:
+        return _begin_with(load_ruler(recipe.start), (height, width, channels), names, recipe.start)
+    fixed: dict[str, Any] = {"image_size": height, "channels": channels, "classes": len(names)}
+    ruler = Ruler(RulerConfig(**{**recipe.model, **fixed}), names)
+    ruler.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    return ruler
+
+
+def _begin_with(
+    ruler: Ruler, shape: tuple[int, int, int], names: tuple[str, ...], start: str
+) -> Ruler:
+    ruler.as_seen(torch.zeros(1, *shape, dtype=torch.uint8))  # raises where the size is another
+    if ruler.labels != names:
+        raise BadInput(
+            f"{start} names {', '.join(ruler.labels):.200}, the data {', '.join(names):.200}; "
+            "leave out --start"
+        )
+    return ruler
+
+
+def _train(
+    run: Run,
+    pictures: _Pictures,
+    recipe: RulerRecipe,
+    device: torch.device,
+    stop: Callable[[], bool],
+) -> Iterator[Report]:
+    ruler = _build(recipe, pictures)
+    averaged = copy.deepcopy(ruler)
+    heaps = _held_out(pictures)
+    steps = fit(
+        ruler,
+        _shown(pictures, recipe, ruler, device),
+        _Loss(recipe.label_smoothing),
+        recipe.plan,
+        averaged=averaged,
+        matrices=ruler.matrices(),
+        run=run,
+        device=device,
+        stop=stop,
+    )
+    mixed = isinstance(pictures, Mixture)
+    skipped = pictures.skipped if mixed else pictures.train.skipped + pictures.apart.skipped
+    yield from reports(
+        steps,
+        run,
+        measure=lambda count: _scores(averaged, heaps, count),
+        held_out=sum(map(len, heaps.values())),
+        save=lambda: save_ruler(averaged, run.folder),
+        # Parts of one set that was split name the same files.
+        skipped=tuple(dict.fromkeys(skipped)),
+    )
+
+
+def _shown(
+    pictures: _Pictures, recipe: RulerRecipe, ruler: Ruler, device: torch.device
+) -> Examples:
+    if isinstance(pictures, Mixture):
+        return _ShownMixture(pictures.to(device), recipe)
+    return _Shown(pictures.train, recipe, ruler)
+
+
+class _Shown:
+    """The training pictures, varied anew each time they are shown."""
+
+    def __init__(self, pictures: LabelledPictures, recipe: RulerRecipe, ruler: Ruler) -> None:
+        self.pictures, self.recipe, self.ruler = pictures, recipe, ruler
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
+        images = self.ruler.as_seen(self.pictures.images[index])
+        images = bend(images, self.recipe, seed, epoch, index)
+        return {
+            "images": augment(images, self.recipe.augment, seed, epoch, index),
+            "labels": self.pictures.labels[index],
+        }
+
+
+class _ShownMixture:
+    """Pictures of several sources, each varied as its source says, and bent as the recipe does."""
+
+    def __init__(self, mixture: Mixture, recipe: RulerRecipe) -> None:
+        self.mixture, self.recipe = mixture, recipe
+        half = (0.5,) * 3
+        self.preprocessing = Preprocessing(mixture.shape[:2], half, half)  # as a ruler sees bytes
+
+    def __len__(self) -> int:
+        return len(self.mixture)
+
+    def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
+        drawn = self.mixture.draw(index, epoch, seed)
+        images = self.mixture.show(drawn, index, epoch, seed, self.preprocessing)
+        return {
+            "images": bend(images, self.recipe, seed, epoch, index, stream=_BEND_MIXED),
+            "labels": drawn.kinds,
+        }
+
+
+def bend(
+    images: Float[Tensor, "b c y x"],
+    recipe: RulerRecipe,
+    seed: int,
+    epoch: Int64[Tensor, " b"] | int,
+    index: Int64[Tensor, " b"],
+    stream: int = _BEND,
+) -> Float[Tensor, "b c y x"]:
+    """Turn, stretch and slant each picture about its middle; the border goes on outside of it."""
+    if not (recipe.turn or recipe.stretch or recipe.slant):
+        return images
+    draw = 2 * uniform(seed, epoch, index, 4, stream=stream) - 1
+    turn = draw[:, 0] * math.radians(recipe.turn)
+    wide, tall = (1 + recipe.stretch) ** draw[:, 1], (1 + recipe.stretch) ** draw[:, 2]
+    slant = draw[:, 3] * recipe.slant
+    # Where each pixel of the new picture is looked up in the old one.
+    cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
+    across = torch.stack([cos * wide, cos * slant - sin * tall, zero], dim=1)
+    down = torch.stack([sin * wide, sin * slant + cos * tall, zero], dim=1)
+    affine = torch.stack([across, down], dim=1).to(images)  # b 2 3
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+class _Loss:
+    """Cross-entropy."""
+
+    def __init__(self, label_smoothing: float) -> None:
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        logits = model(batch["images"]).logits
+        return F.cross_entropy(logits, batch["labels"], label_smoothing=self.label_smoothing)
+
+
+def _held_out(pictures: _Pictures) -> dict[str, LabelledPictures]:
+    """What it is asked about, heap by heap: of a mixture each source, and each hand, by itself."""
+    if not isinstance(pictures, Mixture):
+        return {"": pictures.apart}
+    return {name: heap for part in pictures.held_out for name, heap in _heaps(part, pictures.names)}
+
+
+def _heaps(part: HeldOut, names: tuple[str, ...]) -> Iterator[tuple[str, LabelledPictures]]:
+    for number, hand in enumerate(part.galleries):
+        here = part.gallery == number
+        if bool(here.any()):
+            name = hand or part.title
+            yield name, LabelledPictures(part.images[here], part.kinds[here], names, name)
+
+
+def _scores(ruler: Ruler, heaps: Mapping[str, LabelledPictures], count: int) -> Scores:
+    """The share of `count` pictures that it names right, each heap's part of them, and of each."""
+    total = sum(map(len, heaps.values()))
+    asked = {name: max(1, count * len(heap) // total) for name, heap in heaps.items()}
+    shares = {name: accuracy(ruler, heap, asked[name]) for name, heap in heaps.items()}
+    right = sum(asked[name] * share for name, share in shares.items())
+    apart = {f"accuracy, {name}": share for name, share in shares.items()}
+    return {"accuracy": right / sum(asked.values())} | (apart if len(apart) > 1 else {})
+
+
+def accuracy(ruler: Ruler, pictures: LabelledPictures, count: int | None = None) -> float:
+    """The share of pictures that the ruler names right; `count` of them, spread evenly."""
+    count = count or len(pictures)
+    chosen = torch.linspace(0, len(pictures) - 1, count).round().long()
+    named = look(ruler, pictures.images[chosen]).logits.argmax(dim=1)
+    return float((named == pictures.labels[chosen]).double().mean())

@@ -1,0 +1,442 @@
+"""`mmfm score`: real pictures get the floor, spoiled ones less, where it should tell."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import typer
+from PIL import Image
+from torch import Tensor
+from typer.testing import CliRunner
+
+from mmfm.commands.score import score as command
+from mmfm.data.labelled import LabelledPictures
+from mmfm.errors import BadData, BadInput, NotHere
+from mmfm.models.checkpoints import save_denoiser
+from mmfm.models.denoiser import Denoiser, DenoiserConfig
+from mmfm.models.ruler import Ruler, RulerConfig, load_ruler, save_ruler
+from mmfm.tasks.score import (
+    Score,
+    Yardstick,
+    _agreement,
+    as_json,
+    as_line,
+    holds_pictures,
+    lines,
+    own_data,
+    score,
+    score_folder,
+    score_pictures,
+)
+from mmfm.tasks.train_ruler import RulerRecipe, train_ruler
+
+APP = typer.Typer()
+APP.command()(command)
+
+
+@pytest.fixture(scope="module")
+def rulers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Two rulers of scikit-learn's digits, which need no network."""
+    root = tmp_path_factory.mktemp("rulers")
+    for seed, name in enumerate(("one", "two")):
+        recipe = RulerRecipe.of(
+            {
+                "model": {"widths": [16, 32], "features": 32},
+                "plan": {
+                    "steps": 250,
+                    "batch": 64,
+                    "precision": "fp32",
+                    "threads": 1,
+                    "seed": seed,
+                    "save_steps": 250,
+                },
+            }
+        )
+        list(train_ruler("digits", root / name, recipe, device="cpu"))
+    return str(root / "one"), str(root / "two")
+
+
+@pytest.fixture(scope="module")
+def yardstick(rulers: tuple[str, str]) -> Yardstick:
+    return Yardstick("digits", rulers, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def real(yardstick: Yardstick) -> LabelledPictures:
+    return yardstick.real(120)
+
+
+@pytest.fixture(scope="module")
+def measured(yardstick: Yardstick, real: LabelledPictures) -> Score:
+    return yardstick.measure(real.images, real.labels)
+
+
+# --- real and spoiled pictures ------------------------------------------------------------------
+
+
+def test_real_pictures_get_the_floor_itself(measured: Score) -> None:
+    for reading in measured.readings:
+        assert reading.these == reading.floor and reading.ratio == 1
+        assert reading.right.value > 0.9
+        assert reading.these.accuracy is not None and reading.these.accuracy.value > 0.9
+        assert reading.these.precision > 0.6 and reading.these.recall > 0.6
+        assert abs(reading.these.kid) < 4 * reading.these.kid_error
+    assert measured.neighbours == measured.real_neighbours
+    assert abs(measured.neighbours.train.value - measured.by_chance) < 0.15
+    (agreement,) = measured.agreements
+    assert agreement.agrees and agreement.alike.value > 0.9
+
+
+def test_mixed_labels_cost_accuracy_and_nothing_else(
+    yardstick: Yardstick, real: LabelledPictures, measured: Score
+) -> None:
+    half = real.labels.clone()
+    half[::2] = (half[::2] + 1) % 10
+    found = yardstick.measure(real.images, half)
+    before, after = measured.readings[0].these, found.readings[0].these
+    assert before.accuracy is not None and after.accuracy is not None
+    assert after.accuracy.value == pytest.approx(before.accuracy.value / 2, abs=0.05)
+    assert replace(after, accuracy=None) == replace(before, accuracy=None)
+
+
+def test_another_order_costs_nothing_where_labels_come_along(
+    yardstick: Yardstick, real: LabelledPictures, measured: Score
+) -> None:
+    order = torch.randperm(len(real))
+    found = yardstick.measure(real.images[order], real.labels[order])
+    assert found.readings[0].these.fid == pytest.approx(measured.readings[0].these.fid)
+    assert found.readings[0].these.accuracy == measured.readings[0].these.accuracy
+
+
+def blurred(images: Tensor, by: float) -> Tensor:
+    """Mixed with the mean of its neighbours."""
+    x = images.permute(0, 3, 1, 2).float()
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "replicate"), 3, 1)
+    return (x + by * (soft - x)).round().byte().permute(0, 2, 3, 1)
+
+
+def test_the_more_pictures_are_blurred_the_worse_they_score(
+    yardstick: Yardstick, real: LabelledPictures, measured: Score
+) -> None:
+    found = [measured] + [
+        yardstick.measure(blurred(real.images, by), real.labels) for by in (0.5, 1.0)
+    ]
+    for number in range(2):
+        ratios = [one.readings[number].ratio for one in found]
+        assert ratios[0] < ratios[1] < ratios[2] and ratios[2] > 2
+        kids = [one.readings[number].these.kid for one in found]
+        assert kids[0] < kids[1] < kids[2]
+
+
+def test_a_class_that_is_never_drawn_costs_recall_not_precision(
+    yardstick: Yardstick, measured: Score
+) -> None:
+    whole = yardstick.parts.apart
+    few = whole.select((whole.labels <= 4).nonzero().squeeze(1))
+    found = yardstick.measure(few.images, few.labels).readings[0]
+    same = yardstick.real(len(few))
+    floor = yardstick.measure(same.images, same.labels).readings[0].these
+    assert found.these.recall < 0.75 * floor.recall
+    assert found.these.precision > 0.9 * floor.precision
+    assert found.ratio > 2
+    assert found.these.accuracy is not None and found.these.accuracy.value > 0.9
+
+
+def test_noise_is_neither_true_nor_right(yardstick: Yardstick, real: LabelledPictures) -> None:
+    noise = torch.randint(0, 256, real.images.shape, dtype=torch.uint8)
+    found = yardstick.measure(noise, real.labels).readings[0].these
+    assert found.precision < 0.3
+    assert found.accuracy is not None and found.accuracy.value < 0.4
+
+
+def test_what_was_learned_by_heart_is_told_by_its_neighbours_alone(
+    yardstick: Yardstick, measured: Score
+) -> None:
+    copies = yardstick.parts.train.select(torch.arange(120))
+    found = yardstick.measure(copies.images, copies.labels)
+    assert found.neighbours.distance == 0
+    assert found.neighbours.close.value == found.neighbours.train.value == 1
+    assert found.real_neighbours == measured.real_neighbours
+    these, floor = found.readings[0].these, found.readings[0].floor
+    assert these.precision > 0.95 * floor.precision
+    assert these.accuracy is not None and these.accuracy.value == 1
+
+    mixed = yardstick.real(120).images.clone()
+    mixed[::4] = copies.images[::4]
+    partly = yardstick.measure(mixed).neighbours
+    assert 0.2 < partly.close.value < 0.35
+
+
+def test_without_labels_there_is_no_accuracy(
+    yardstick: Yardstick, real: LabelledPictures, measured: Score
+) -> None:
+    found = yardstick.measure(real.images)
+    assert found.readings[0].these == replace(measured.readings[0].these, accuracy=None)
+    assert "named right" not in "\n".join(lines(found))
+
+
+def test_rulers_that_see_otherwise_do_not_agree(measured: Score) -> None:
+    first, other = measured.readings
+    worse = replace(other, these=replace(other.these, fid=2 * other.these.fid))
+    alike = torch.arange(10)
+    agreement = _agreement(first, worse, alike, alike)
+    assert agreement.factor == pytest.approx(2, abs=1e-4) and not agreement.agrees
+    assert agreement.alike.value == 1
+    told = replace(measured, readings=(first, worse), agreements=(agreement,))
+    assert any("does NOT agree: FID" in line for line in lines(told))
+    assert not any("NOT" in line for line in lines(measured))
+
+
+# --- what a model draws -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawer() -> Denoiser:
+    """A denoiser that has learned nothing: what it draws is noise, but always the same."""
+    config = DenoiserConfig(
+        image_size=8, widths=(8, 16), depths=(1, 1), attention=(), middle=0, embed=16
+    )
+    den = Denoiser(config, tuple("9876543210"))  # its labels in another order than the data's
+    den.name = "drawer"
+    return den.eval()
+
+
+def test_a_model_is_asked_for_the_labels_of_the_floor_by_their_names(
+    drawer: Denoiser, yardstick: Yardstick
+) -> None:
+    asked: list[Tensor] = []
+
+    class Listening(Denoiser):
+        def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+            assert condition is not None
+            asked.append(condition)
+            return super().forward(x, t, condition)
+
+    den = Listening(drawer.config, drawer.labels)
+    found = score(den.eval(), yardstick, count=40, steps=1, guidance=1.0)
+    names = [den.labels[number] for number in asked[0].tolist()]
+    assert names == [str(label) for label in yardstick.real(40).labels.tolist()]
+    assert found.what == "this model" and found.count == 40
+
+
+def test_a_score_can_be_had_again_and_says_how(
+    drawer: Denoiser, yardstick: Yardstick, rulers: tuple[str, str]
+) -> None:
+    first = score(drawer, yardstick, count=30, steps=2, sampler="euler", guidance=1.5, seed=4)
+    again = score(drawer, yardstick, count=30, steps=2, sampler="euler", guidance=1.5, seed=4)
+    other = score(drawer, yardstick, count=30, steps=2, sampler="euler", guidance=1.5, seed=5)
+    assert first == again
+    assert first.readings != other.readings
+
+    said = json.loads(as_json(first))
+    known = {"model": "drawer", "data": "digits", "count": 30, "seed": 4, "steps": 2}
+    assert said.items() >= {**known, "sampler": "euler", "guidance": 1.5}.items()
+    for name, told in zip(rulers, said["rulers"], strict=True):
+        assert told["ruler"] == name and told["digest"] == load_ruler(name).digest
+        for figures in (told, told["floor"]):
+            assert figures.keys() >= {"fid", "kid", "kid_error", "accuracy", "precision", "recall"}
+    assert said["neighbours"].keys() >= {"distance", "close", "train", "floor", "by_chance"}
+    assert said["agreement"][0].keys() == {"alike", "factor", "agrees"}
+
+    told = lines(first)
+    assert "\n" not in "".join(told)
+    text = "\n".join(told)
+    for word in ("euler, 2 steps, guidance 1.5, seed 4", "FID", "KID", "recall", "times the floor"):
+        assert word in text
+    assert all(load_ruler(name).digest[:12] in text for name in rulers)
+    assert "FID" in as_line(first) and "\n" not in as_line(first)
+
+
+def test_a_stop_stops(drawer: Denoiser, yardstick: Yardstick, real: LabelledPictures) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        score(drawer, yardstick, count=30, steps=2, stop=lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        yardstick.measure(real.images, stop=lambda: True)
+
+
+def test_progress_ends_where_the_work_does(drawer: Denoiser, rulers: tuple[str, str]) -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+
+    def show(what: str) -> Callable[[int, int], None]:
+        return lambda done, total: told.setdefault(what, []).append((done, total))
+
+    score(drawer, "digits", rulers=rulers, device="cpu", count=30, steps=2, show=show)
+    for what in ("drawing", "measuring"):
+        done = [one for one, _ in told[what]]
+        assert done == sorted(done) and told[what][-1][0] == told[what][-1][1], what
+
+
+# --- picture files ------------------------------------------------------------------------------
+
+
+def put(images: Tensor, labels: Tensor | None, folder: Path) -> None:
+    for number, image in enumerate(images):
+        below = folder if labels is None else folder / str(int(labels[number]))
+        below.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0].numpy()).save(below / f"{number:04}.png")
+
+
+def test_files_score_as_their_pictures_do(
+    tmp_path: Path, rulers: tuple[str, str], real: LabelledPictures, measured: Score
+) -> None:
+    put(real.images, real.labels, tmp_path / "named")
+    found = score_folder(tmp_path / "named", "digits", rulers=rulers, device="cpu")
+    ours, theirs = found.readings[0].these, measured.readings[0].these
+    assert ours.accuracy == theirs.accuracy
+    assert (ours.fid, ours.kid) == pytest.approx((theirs.fid, theirs.kid))
+    assert (ours.precision, ours.recall) == (theirs.precision, theirs.recall)
+    assert found.what == str(tmp_path / "named") and found.seed is None
+
+    put(real.images, None, tmp_path / "loose")
+    loose = score_folder(tmp_path / "loose", "digits", rulers=rulers, device="cpu", count=50)
+    assert loose.count == 50 and loose.readings[0].these.accuracy is None
+
+
+def test_files_that_cannot_be_scored_are_named(
+    tmp_path: Path, rulers: tuple[str, str], real: LabelledPictures
+) -> None:
+    def refused(folder: Path, says: str) -> None:
+        with pytest.raises(BadData, match=says) as caught:
+            score_folder(folder, "digits", rulers=rulers, device="cpu")
+        assert "\n" not in str(caught.value)
+
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "holds no pictures")
+    put(real.images[:20], real.labels[:20], tmp_path / "strange")
+    (tmp_path / "strange" / "cats").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "strange" / "cats" / "a.png")
+    refused(tmp_path / "strange", "holds cats; put pictures into folders named 0, 1")
+    put(real.images[:20], real.labels[:20], tmp_path / "half")
+    Image.new("L", (8, 8)).save(tmp_path / "half" / "a.png")
+    refused(tmp_path / "half", "pictures without a folder")
+    put(real.images[:20], None, tmp_path / "torn")
+    (tmp_path / "torn" / "0003.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    refused(tmp_path / "torn", "1 pictures cannot be read: .*0003.png")
+    put(torch.zeros(20, 9, 9, 1, dtype=torch.uint8), None, tmp_path / "large")
+    refused(tmp_path / "large", "pictures of 9x9, those of the data are 8x8")
+
+
+def test_a_folder_of_pictures_is_told_from_a_run(tmp_path: Path, rulers: tuple[str, str]) -> None:
+    (tmp_path / "pictures").mkdir()
+    assert holds_pictures(tmp_path / "pictures")
+    assert not holds_pictures(Path(rulers[0])) and not holds_pictures(tmp_path / "nowhere")
+    assert own_data(rulers[0]) == "digits" and own_data("mnist-nano") is None
+
+
+# --- what a newcomer gets wrong -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, -3, 9, 10_001])
+def test_a_number_of_pictures_without_a_floor_is_refused(
+    drawer: Denoiser, yardstick: Yardstick, count: int
+) -> None:
+    with pytest.raises(BadInput, match=f"from 10 to {yardstick.most}"):
+        score(drawer, yardstick, count=count, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (torch.zeros(7, dtype=torch.int64), "20 pictures with 7 labels"),
+        (torch.full((20,), 10), "from 0 to 9"),
+        (torch.full((20,), -1), "from 0 to 9"),
+    ],
+)
+def test_labels_that_are_none_are_refused(
+    yardstick: Yardstick, real: LabelledPictures, labels: Tensor, says: str
+) -> None:
+    with pytest.raises(BadInput, match=says):
+        score_pictures(real.images[:20], labels, yardstick)
+
+
+def test_a_ruler_of_other_data_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput,
+        match=r"mnist-ruler is a ruler for 28x28 grey pictures of 0, 1, 2, ... 9, digits has 8x8"
+        r" .*mmfm train ruler --data digits --size 8 --out runs/ruler.*--ruler runs/ruler",
+    ) as caught:
+        Yardstick("digits")
+    assert "\n" not in str(caught.value)
+    # As large and called the same, but never taught: only looking at the answers can tell.
+    ignorant = Ruler(RulerConfig(image_size=8, widths=(8, 16)), tuple("0123456789"))
+    save_ruler(ignorant, tmp_path / "ignorant")
+    yardstick = Yardstick("digits", [str(tmp_path / "ignorant")], device="cpu")
+    with pytest.raises(BadInput, match=r"names only .*% of digits right"):
+        yardstick.measure(yardstick.real(20).images)
+
+
+def test_data_without_labels_cannot_be_scored_against(tmp_path: Path) -> None:
+    put(torch.randint(0, 256, (40, 8, 8, 1), dtype=torch.uint8), None, tmp_path / "loose")
+    with pytest.raises(BadInput, match="has no labels"):
+        Yardstick(str(tmp_path / "loose"))
+
+
+def test_a_model_of_other_pictures_is_refused(drawer: Denoiser, yardstick: Yardstick) -> None:
+    larger = Denoiser(replace(drawer.config, image_size=16), drawer.labels)
+    with pytest.raises(BadInput, match=r"draws 16x16 grey .* digits has 8x8 grey"):
+        score(larger, yardstick, count=20, steps=1)
+    animals = Denoiser(replace(drawer.config, classes=2), ("cat", "dog"))
+    with pytest.raises(BadInput, match=r"knows cat, dog, but not 0, 1, .* of digits"):
+        score(animals, yardstick, count=20, steps=1)
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def test_the_command_prints_a_table_or_one_line_of_json(
+    tmp_path: Path, drawer: Denoiser, rulers: tuple[str, str], real: LabelledPictures
+) -> None:
+    save_denoiser(drawer, tmp_path / "model")
+    asked = [str(tmp_path / "model"), "--data", "digits", "--ruler", rulers[0], "--count", "20"]
+    asked += ["--steps", "2", "--device", "cpu"]
+    said = CliRunner().invoke(APP, asked)
+    assert said.exit_code == 0, said.output
+    assert "FID" in said.output and "seed 0" in said.output
+    said = CliRunner().invoke(APP, [*asked, "--json", "--seed", "3", "--sampler", "ddim"])
+    told = json.loads(said.stdout)
+    assert (told["seed"], told["sampler"], told["count"]) == (3, "ddim", 20)
+    assert len(told["rulers"]) == 1 and told["agreement"] == []
+
+    put(real.images[:20], real.labels[:20], tmp_path / "pictures")
+    folder = [str(tmp_path / "pictures"), "--data", "digits", "--ruler", rulers[0]]
+    said = CliRunner().invoke(APP, [*folder, "--json", "--device", "cpu"])
+    told = json.loads(said.stdout)
+    assert told["count"] == 20 and "steps" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        (["DIR"], BadInput, "--data is missing"),
+        (["DIR", "--data", "digits", "--steps", "3"], BadInput, "leave out --steps"),
+        (["nowhere", "--data", "digits"], NotHere, "no model 'nowhere'"),
+        (["RULER", "--data", "digits"], BadInput, "'ruler', not a 'denoiser'"),
+        (["MODEL", "--data", "nowhere"], NotHere, "no data set 'nowhere'"),
+        (["MODEL", "--data", "digits", "--steps", "0"], BadInput, "0 steps"),
+        (["MODEL", "--data", "digits", "--guidance", "nan"], BadInput, "guidance of nan"),
+        (["MODEL", "--data", "digits", "--ruler", "nowhere"], NotHere, "no model 'nowhere'"),
+        (["MODEL", "--data", "digits", "--ruler", "MODEL"], BadInput, "not a ruler"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    tmp_path: Path,
+    drawer: Denoiser,
+    rulers: tuple[str, str],
+    arguments: list[str],
+    kind: type[Exception],
+    says: str,
+) -> None:
+    save_denoiser(drawer, tmp_path / "model")
+    (tmp_path / "pictures").mkdir()
+    places = {
+        "DIR": str(tmp_path / "pictures"),
+        "MODEL": str(tmp_path / "model"),
+        "RULER": rulers[0],
+    }
+    said = CliRunner().invoke(APP, [places.get(word, word) for word in arguments])
+    assert isinstance(said.exception, kind), said.exception
+    assert says in str(said.exception) and "\n" not in str(said.exception)

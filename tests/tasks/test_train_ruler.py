@@ -1,0 +1,304 @@
+"""`mmfm train ruler`: what it learns from, what it leaves behind, what it refuses."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from mixtures import make_sources, tables
+from PIL import Image
+from typer.testing import CliRunner
+
+from mmfm.commands.ruler import train_ruler as command
+from mmfm.data.labelled import load_parts
+from mmfm.data.mixture import load_mixture
+from mmfm.errors import BadInput, BadRun
+from mmfm.models.ruler import RulerConfig, load_ruler, look
+from mmfm.tasks.train_ruler import RulerRecipe, accuracy, bend, resume_ruler, train_ruler
+
+TINY = """
+[model]
+widths = [8, 16]
+features = 16
+[augment]
+shift = 1
+[plan]
+steps = 12
+batch = 16
+precision = "fp32"
+threads = 1
+save_steps = 5
+[loss]
+label_smoothing = 0.05
+turn = 10.0
+stretch = 0.1
+slant = 0.1
+"""
+
+APP = typer.Typer()
+APP.command()(command)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def test_digits_are_learned_from_the_training_part_alone(tmp_path: Path, tiny: Path) -> None:
+    recipe = RulerRecipe.read(str(tiny))
+    recipe = replace(recipe, plan=replace(recipe.plan, steps=300, batch=64, save_steps=150))
+    reports = list(train_ruler("digits", tmp_path / "run", recipe, device="cpu"))
+    parts = load_parts("digits")
+    assert reports[-1].pictures == len(parts.apart)
+    assert reports[-1].step.epoch == pytest.approx(300 * 64 / len(parts.train))
+
+    ruler = load_ruler(str(tmp_path / "run"))
+    assert accuracy(ruler, parts.apart) == pytest.approx(reports[-1].scores["accuracy"])
+    assert accuracy(ruler, parts.test) > 0.8  # which it was never shown
+    assert ruler.labels == tuple("0123456789")
+    assert Image.open(tmp_path / "run" / "loss.png").width > 300
+
+
+def test_a_run_that_stops_and_goes_on_ends_with_the_same_weights(
+    tmp_path: Path, tiny: Path
+) -> None:
+    recipe = RulerRecipe.read(str(tiny))
+    list(train_ruler("digits", tmp_path / "whole", recipe, device="cpu"))
+    seen = 0
+
+    def after_seven() -> bool:
+        nonlocal seen
+        seen += 1
+        return seen == 7
+
+    list(train_ruler("digits", tmp_path / "parted", recipe, device="cpu", stop=after_seven))
+    reports = list(resume_ruler(tmp_path / "parted", device="cpu"))
+    assert reports[0].step.number == 8
+    whole, parted = (load_ruler(str(tmp_path / name)) for name in ("whole", "parted"))
+    assert whole.digest == parted.digest
+
+
+def test_another_seed_makes_another_ruler_and_the_same_seed_the_same(
+    tmp_path: Path, tiny: Path
+) -> None:
+    digests = []
+    for number, seed in enumerate((0, 0, 1)):
+        recipe = RulerRecipe.read(str(tiny)).changed({"seed": seed, "steps": 2})
+        list(train_ruler("digits", tmp_path / f"{number}", recipe, device="cpu"))
+        digests.append(load_ruler(str(tmp_path / f"{number}")).digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_it_can_begin_with_the_weights_of_another(tmp_path: Path, tiny: Path) -> None:
+    recipe = RulerRecipe.read(str(tiny))
+    list(train_ruler("digits", tmp_path / "first", recipe, device="cpu"))
+    still = replace(recipe.plan, steps=1, rate=0.0, matrix_rate=0.0)
+    again = replace(recipe, start=str(tmp_path / "first"), plan=still)
+    list(train_ruler("digits", tmp_path / "second", again, device="cpu"))
+    first, second = (load_ruler(str(tmp_path / name)) for name in ("first", "second"))
+    assert first.digest == second.digest
+    with pytest.raises(BadInput, match="8x8 pixels"):
+        larger = replace(again, size=16)
+        next(train_ruler("digits", tmp_path / "third", larger, device="cpu"))
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_recipe_that_came_with_the_package_makes_the_bundled_rulers() -> None:
+    recipe = RulerRecipe.read("ruler-mnist")
+    made = RulerConfig(**recipe.model)
+    assert load_ruler("mnist-ruler").config == load_ruler("mnist-ruler-2").config == made
+
+
+# --- several sources ----------------------------------------------------------------------------
+
+
+def mixed(folder: Path, **signs: object) -> RulerRecipe:
+    """A recipe to name signs, with one hand held out."""
+    sign = tables(folder, **{"hold_kinds": 0, **signs})[2]
+    return RulerRecipe.of(
+        {
+            "size": 8,
+            "sources": [sign | {"augment": {"shift": 1}, "background": 0.3}],
+            "model": {"widths": [8, 16], "features": 16},
+            "plan": {"steps": 150, "batch": 24, "precision": "fp32", "threads": 1, "rate": 5e-3},
+            "loss": {"turn": 5.0},
+        }
+    )
+
+
+def test_hands_that_were_never_seen_tell_how_well_it_names(tmp_path: Path) -> None:
+    data = make_sources(tmp_path)
+    recipe = mixed(data, hold_hands=["chalk", "pen"])
+    assert RulerRecipe.of(recipe.plain()) == recipe
+    reports = list(train_ruler(str(data), tmp_path / "run", recipe, device="cpu"))
+    scores, ruler = reports[-1].scores, load_ruler(str(tmp_path / "run"))
+    assert list(scores) == ["accuracy", "accuracy, chalk", "accuracy, pen"]
+    assert reports[-1].pictures == 12 + 11  # nobody has drawn the sign 4 with a pen
+    (part,) = load_mixture(recipe.sources, data, size=8).held_out
+    right = look(ruler, part.images).logits.argmax(dim=1) == part.kinds
+    assert scores["accuracy"] == pytest.approx(float(right.double().mean()))
+    for number, hand in ((1, "chalk"), (2, "pen")):
+        share = float(right[part.gallery == number].double().mean())
+        assert scores[f"accuracy, {hand}"] == pytest.approx(share)
+    losses = [report.step.loss for report in reports]
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+    assert ruler.labels[:2] == ("bird", "alpha") and len(ruler.labels) == 12
+    assert (ruler.config.image_size, ruler.config.channels) == (8, 3)
+    assert {Path(which.split(" row")[0]).name for which, _ in reports[0].skipped} == {
+        "signs.parquet"
+    }
+
+
+def test_a_run_on_several_sources_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    data = make_sources(tmp_path)
+    recipe = mixed(data)
+    recipe = recipe.changed({"steps": 12})
+    digests: list[str] = []
+    for name, leave_at in (("whole", 0), ("parted", 5)):
+        for report in train_ruler(str(data), tmp_path / name, recipe, device="cpu"):
+            if report.step.number == leave_at:
+                break
+        list(resume_ruler(tmp_path / name, device="cpu"))
+        digests.append(load_ruler(str(tmp_path / name)).digest)
+    assert digests[0] == digests[1]
+
+
+def test_what_a_ruler_could_not_name_is_not_held_out(tmp_path: Path) -> None:
+    data = make_sources(tmp_path)
+    for signs, line in (
+        ({"hold_kinds": 2}, "new signs: a ruler names only what it has learned"),
+        ({"hold_names": ["<sun>"]}, "never drawn signs: a ruler names only"),
+        ({"hold_hands": []}, "hold nothing out; hold_hands"),
+    ):
+        with pytest.raises(BadInput, match=line):
+            next(train_ruler(str(data), tmp_path / "run", mixed(data, **signs), device="cpu"))
+    assert not (tmp_path / "run").exists()
+    assert RulerRecipe.read("ruler-emoji").sources[0].hold_kinds == 0
+
+
+# --- how pictures are varied --------------------------------------------------------------------
+
+
+def bending(**options: float) -> RulerRecipe:
+    return RulerRecipe.of({"plan": {"steps": 1}, "loss": options})
+
+
+def bar(side: int = 28) -> torch.Tensor:
+    """A white bar, upright, in the middle of black."""
+    image = torch.full((1, 1, side, side), -1.0)
+    image[..., 6:22, 13:15] = 1
+    return image
+
+
+def test_without_bending_pictures_stay_as_they_are() -> None:
+    images = torch.rand(3, 1, 9, 9)
+    assert torch.equal(bend(images, bending(), 0, 0, torch.arange(3)), images)
+
+
+def test_a_picture_is_bent_the_same_in_any_batch() -> None:
+    recipe = bending(turn=20.0, stretch=0.2, slant=0.2)
+    images = torch.rand(8, 1, 12, 12)
+    all_bent = bend(images, recipe, 3, 1, torch.arange(8))
+    one_bent = bend(images[5:6], recipe, 3, 1, torch.tensor([5]))
+    assert torch.allclose(all_bent[5:6], one_bent, atol=1e-6)
+    assert not torch.allclose(bend(images, recipe, 3, 2, torch.arange(8)), all_bent, atol=0.01)
+
+
+def _spread(images: torch.Tensor) -> torch.Tensor:
+    """The mean of x², of x y and of y² over the ink, from the middle of the picture (b 3)."""
+    ink = (images[:, 0] + 1) / 2
+    at = torch.arange(images.shape[-1]) - (images.shape[-1] - 1) / 2
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    moments = [(ink * m).sum(dim=(1, 2)) / ink.sum(dim=(1, 2)) for m in (x * x, x * y, y * y)]
+    return torch.stack(moments, dim=1)
+
+
+def test_turning_keeps_form_and_ink_and_stays_within_its_angle() -> None:
+    images = bar().expand(200, 1, 28, 28)
+    bent = bend(images, bending(turn=30.0), 0, 0, torch.arange(200))
+    assert torch.allclose((bent + 1).sum(dim=(1, 2, 3)), (images + 1).sum(dim=(1, 2, 3)), rtol=0.03)
+    xx, xy, yy = _spread(bent).T
+    angle = (0.5 * torch.atan2(2 * xy, yy - xx)).rad2deg()
+    assert 27 < float(angle.abs().max()) < 31
+    assert float(angle.min()) < -25 and float(angle.max()) > 25
+
+
+def test_turning_and_slanting_together_keep_the_ink() -> None:
+    images = bar().expand(200, 1, 28, 28)
+    bent = bend(images, bending(turn=40.0, slant=0.4), 0, 0, torch.arange(200))
+    assert torch.allclose((bent + 1).sum(dim=(1, 2, 3)), (images + 1).sum(dim=(1, 2, 3)), rtol=0.05)
+
+
+def test_stretching_and_slanting_stay_within_their_bounds() -> None:
+    images = bar().expand(200, 1, 28, 28)
+    before = _spread(images)[0]
+    taller = (_spread(bend(images, bending(stretch=0.2), 0, 0, torch.arange(200)))[:, 2]).sqrt()
+    factor = taller / before[2].sqrt()
+    assert 1 / 1.23 < float(factor.min()) < 0.86 and 1.16 < float(factor.max()) < 1.23
+    _, xy, yy = _spread(bend(images, bending(slant=0.3), 0, 0, torch.arange(200))).T
+    lean = xy / yy
+    assert 0.27 < float(lean.max()) < 0.31 and -0.31 < float(lean.min()) < -0.27
+
+
+# --- what a newcomer gets wrong -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[loss]\nturn = 200.0",
+        "[loss]\nstretch = 1.0",
+        "[loss]\nslant = -0.1",
+        "[loss]\nlabel_smoothing = 1.0",
+        f"[loss]\nturn = {math.nan}",
+        "[model]\nwings = 2",
+        "[model]\nwidths = 'wide'",
+        "[model]\nwidths = [8, 12]",
+    ],
+)
+def test_a_recipe_that_cannot_be_carried_out_leaves_no_folder(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f"{text}\n[plan]\nsteps = 1\n")
+    with pytest.raises(BadInput):
+        next(train_ruler("digits", tmp_path / "run", RulerRecipe.read(str(path)), device="cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_without_labels_are_refused(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "loose").mkdir()
+    for number in range(30):
+        Image.new("L", (8, 8), number * 8).save(tmp_path / "loose" / f"{number}.png")
+    with pytest.raises(BadInput, match="labels of at least two classes"):
+        next(
+            train_ruler(
+                str(tmp_path / "loose"), tmp_path / "run", RulerRecipe.read(str(tiny)), device="cpu"
+            )
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_as_it_began(tmp_path: Path, tiny: Path) -> None:
+    list(train_ruler("digits", tmp_path / "run", RulerRecipe.read(str(tiny)), device="cpu"))
+    with pytest.raises(BadRun, match="was trained on digits"):
+        next(resume_ruler(tmp_path / "run", data="mnist"))
+    with pytest.raises(BadRun, match="--resume"):
+        next(train_ruler("digits", tmp_path / "run", RulerRecipe.read(str(tiny)), device="cpu"))
+
+
+def test_the_command_trains_and_resumes(tmp_path: Path, tiny: Path) -> None:
+    out = str(tmp_path / "run")
+    said = CliRunner().invoke(
+        APP, ["--data", "digits", "--out", out, "--recipe", str(tiny), "--device", "cpu"]
+    )
+    assert said.exit_code == 0, said.output
+    assert f"mmfm score RUN --data digits --ruler {out}" in said.output
+    again = CliRunner().invoke(APP, ["--out", out, "--resume", "--steps", "14", "--device", "cpu"])
+    assert again.exit_code == 0, again.output
+    wrong = CliRunner().invoke(APP, ["--out", out, "--resume", "--seed", "3"])
+    assert isinstance(wrong.exception, BadInput) and "--seed" in str(wrong.exception)
+    nothing = CliRunner().invoke(APP, ["--out", str(tmp_path / "other")])
+    assert isinstance(nothing.exception, BadInput) and "--data is missing" in str(nothing.exception)
