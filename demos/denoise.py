@@ -1,0 +1,498 @@
+"""Out of the Noise: draw a digit, bury it in noise, and watch what a denoiser digs out again.
+
+This file is the page: what visitors can do and what they are shown. What stands behind it:
+
+    denoise_asked.py   reads what a browser, a link or a picture's settings say
+    denoise_kept.py    what is kept of a way that was walked, and the pictures one takes away
+    denoise_plane.py   the part below: the same with points on a plane, where all of it can be seen
+
+The browser draws: the server walks the way as fast as the model allows and sends its steps, and the
+browser shows them at a pace that a person can follow, so that nobody holds the device for looking.
+"""
+
+import base64
+import itertools
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from mmfm import keepsakes
+from mmfm.data.pictures import read_picture_file
+from mmfm.errors import BadInput, MmfmError, NotHere
+from mmfm.models.checkpoints import load_denoiser
+from mmfm.models.denoiser import Denoiser
+from mmfm.models.ruler import Ruler, load_ruler
+from mmfm.tasks.generate import chosen, names_of, samplers_of
+from mmfm.tasks.redraw import drawing_of, noise_of, redraw
+
+from . import denoise_plane
+from .denoise_asked import (
+    KIND,
+    LARGEST_SIDE,
+    LEAST_INK,
+    LIMITS,
+    MOST_INK,
+    NAMES,
+    Told,
+    as_asked,
+    as_drawing,
+    as_whole,
+    from_link,
+)
+from .denoise_kept import Walk, as_grey, as_noise, file_name, read_digits
+from .page import DEVICE, LANGUAGES, Context
+from .parts import (
+    base64_of,
+    complain,
+    heading,
+    html,
+    lessons_html,
+    models_here,
+    read_picture,
+    refuse_addresses,
+    script,
+    told,
+    top_html,
+)
+from .words_denoise import WORDS
+
+LESSONS = ("noise", "guess", "told", "steps", "fill")
+BUNDLED = "mnist-nano"
+READER = "mnist-ruler"
+SCRIPTS = ("pad", "show", "page")
+
+TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
+KEPT = 6  # ways of a visitor that can still be taken away
+
+
+@dataclass(eq=False)
+class Visit:
+    """What the server remembers of one visitor.
+
+    It changes in place: a way that is being walked has to hear that it was halted.
+    """
+
+    lang: str
+    model: str
+    opening: dict[str, Any]  # what the page begins with
+    halted: int = -1  # the turn that was stopped
+    walks: dict[int, Walk] = field(default_factory=dict[int, Walk])  # by their turns, the last ones
+
+    def keep(self, turn: int, walk: Walk) -> None:
+        """Remember a way, and forget the first of too many."""
+        self.walks.pop(turn, None)
+        self.walks[turn] = walk
+        while len(self.walks) > KEPT:
+            del self.walks[next(iter(self.walks))]
+
+
+def title(lang: str) -> str:
+    """The page's name."""
+    return WORDS[lang]["title"]
+
+
+def takes(settings: Mapping[str, Any]) -> bool:
+    """Whether the page can run a checkpoint of these settings."""
+    stock = str(settings.get("_class_name", "")).startswith("UNet")  # of diffusers, wrapped
+    reads = (settings.get("config") or {}).get("text_dim")  # it draws words: on a page of its own
+    return (settings.get("model") == "denoiser" and not reads) or stock
+
+
+def build(context: Context, blocks: gr.Blocks) -> None:
+    """Draw the page and wire its events."""
+    page = OutOfTheNoise(context)
+
+    visit = gr.State(None, time_to_live=6 * 3600)
+    top = heading()
+    with gr.Row(elem_id="denoise_bar"):
+        about = html("denoise_about")
+        with gr.Column(elem_id="denoise_own", min_width=180, scale=0):
+            upload = gr.UploadButton(elem_id="denoise_upload", size="md")
+            model = gr.Dropdown(page.names, elem_id="denoise_model", filterable=False)
+    stage = html(
+        "denoise",
+        html_template='<div class="denoise"></div>',
+        # One component, so that the pad and what is seen of it know each other; a file for each.
+        js_on_load="\n".join(script(f"denoise_{part}.js") for part in SCRIPTS),
+        read=None,
+        news=None,
+        kept=None,
+    )
+    refuse_addresses(upload)
+    lessons = html("lessons")
+    plane = denoise_plane.build(context, blocks, top)
+
+    shown = [visit, top, about, model, stage]
+    light: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    light["trigger_mode"] = "multiple"  # by itself, Gradio drops what comes while it is busy
+    heavy = {**light, **DEVICE}
+    blocks.load(page.arrive, None, [*shown, upload, lessons], **heavy)
+    top.speak(page.speak, [visit], [*shown, upload, lessons], **heavy)
+    model.input(page.switch, [visit, model], shown, **heavy)
+    stage.redraw(page.bring_back, [visit], [visit, stage], **heavy)
+    stage.halt(page.halt, [visit], None, **light)
+    stage.read(page.read, [visit], [stage], **light)
+    stage.keep(page.keep, [visit], [stage], **light)
+
+    def open_file(seen: Visit | None, file: str, world: Any) -> list[Any]:
+        """Restore what is the drawing part's or the plane's; a plain picture is drawn after."""
+        opened = page.open(seen, file)
+        if isinstance(opened, dict):  # settings of the plane
+            return [gr.skip()] * len(shown) + plane.restore(world, opened)
+        return opened + [gr.skip()] * len(plane.shown)
+
+    asked = [visit, upload, plane.world]
+    upload.upload(open_file, asked, [*shown, *plane.shown], **heavy)
+
+    with gr.Column(visible=False):  # what a script may ask: /redraw
+        picture, mask = gr.File(label="picture"), gr.File(label="mask")
+        noise, switch_at = gr.Number(0.6, label="noise"), gr.Number(None, label="switch_at")
+        label, after = gr.Textbox("", label="label"), gr.Textbox("", label="label_after")
+        steps, guidance = gr.Number(None, label="steps"), gr.Number(None, label="guidance")
+        sampler, seed = gr.Textbox("", label="sampler"), gr.Number(0, label="seed")
+        pictures, settings = gr.File(file_count="multiple"), gr.JSON()
+        go = gr.Button()
+    refuse_addresses(picture)
+    refuse_addresses(mask)
+    asked = [picture, noise, label, after, switch_at, steps, sampler, guidance, seed, mask]
+    go.click(page.answer, asked, [pictures, settings], api_name="redraw", **DEVICE)
+
+
+class OutOfTheNoise:
+    """What the page does when a visitor does something."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.names = models_here(context.model, takes)
+        if not self.names:
+            raise NotHere(f"no denoiser is here, not even {BUNDLED}; install mmfm again")
+        self.turns = itertools.count(1)  # what equals the last of its kind would not be noticed
+        if self.names[0] == context.model:
+            self.den(self.names[0])  # a wrong --model is said now, not to the first visitor
+
+    def den(self, name: str) -> Denoiser:
+        """A model, which takes the place of the one that was loaded before."""
+        device = self.context.device
+        return self.context.slot.take(("denoiser", name), lambda: drawable(name, device))
+
+    @cached_property
+    def ruler(self) -> Ruler:
+        """The digit reader, so small that it stays beside any model."""
+        return load_ruler(READER)
+
+    def reader(self, den: Denoiser) -> Ruler | None:
+        """The digit reader, for a model that draws what it can read."""
+        c, r = den.config, self.ruler.config
+        fits = (c.image_size, c.channels) == (r.image_size, r.channels)
+        return self.ruler if fits and names_of(den) == self.ruler.labels else None
+
+    # --- what a visitor does ----------------------------------------------------------------------
+
+    def arrive(self, request: gr.Request) -> list[Any]:
+        """Greet a visitor in their language, with what the link asks for."""
+        query = dict(request.query_params)
+        lang = self.context.language(query, dict(request.headers))
+        return self.greet(self.first_visit(lang, query))
+
+    def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
+        """Go on in the language of the link that was followed."""
+        visit = visit or self.first_visit()
+        query = getattr(event, "query", None)
+        lang = query.get("lang") if isinstance(query, dict) else None
+        visit.lang = lang if lang in LANGUAGES else visit.lang
+        return self.greet(visit)
+
+    def switch(self, visit: Visit | None, model: str) -> Any:
+        """Give the same drawing to another model."""
+        visit = visit or self.first_visit()
+        say = WORDS[visit.lang]
+        try:
+            if model not in self.names:
+                raise Told(say["no_model"].format(name=model))
+            if model == visit.model:  # Gradio says so too when somebody only walks past
+                return gr.skip()
+            den = self.den(model)
+            visit.model, visit.opening = model, from_link({}, den)
+            return self.show(visit)
+        except MmfmError as error:
+            return self.complain(error, visit)
+
+    def bring_back(self, visit: Visit | None, event: gr.EventData) -> Iterator[Any]:
+        """Bury the drawing and walk the way back, until it is walked or somebody stops it."""
+        visit = visit or self.first_visit()
+        turn = getattr(event, "turn", None)
+        turn = turn if type(turn) is int else 0
+        sent = {name: getattr(event, name, None) for name in NAMES}
+        try:
+            den = self.den(visit.model)
+            walk = Walk(visit.model, as_asked(sent, den, WORDS[visit.lang]))
+            for news in self.walking(walk, den, lambda: visit.halted == turn):
+                over = news.get("over") is True
+                if over and not news["halted"]:
+                    visit.keep(turn, walk)  # before the browser can ask for it
+                message = {**news, "turn": turn, "number": next(self.turns)}
+                yield [visit if over else gr.skip(), gr.HTML(news=message)]
+        except MmfmError as error:
+            self.complain(error, visit)
+            yield [visit, gr.HTML(news={"turn": turn, "failed": True})]
+
+    def walking(
+        self, walk: Walk, den: Denoiser, is_halted: Callable[[], bool]
+    ) -> Iterator[dict[str, Any]]:
+        """Walk a way and tell of its steps, at times so that a browser keeps up.
+
+        A message begins where the one before did; the last one brings all. So whoever misses some,
+        as browsers do that are busy, still sees every step.
+        """
+        reader = self.reader(den)
+        frames: list[dict[str, Any]] = []
+        ends = deque([0, 0], maxlen=2)
+
+        def news(first: int) -> dict[str, Any]:
+            fresh = [n for n, frame in enumerate(frames) if "reads" not in frame]
+            thought = [walk.steps[n][1] for n in fresh]
+            said = read_digits(reader, thought) if reader else [None] * len(fresh)
+            for number, reads in zip(fresh, said, strict=True):
+                frames[number]["reads"] = reads
+            total = walk.asked.wish.steps
+            return {"first": first, "frames": frames[first:], "total": total}
+
+        yield news(0)  # the device is ours
+        told_at = time.monotonic()
+        for moment in redraw(den, walk.asked.images(den.config.channels), walk.asked.wish):
+            frames.append(walk.add(moment))
+            if is_halted():
+                break
+            if time.monotonic() - told_at > TOLD:
+                yield news(ends[0])
+                ends.append(len(frames))
+                told_at = time.monotonic()
+        result = read_digits(reader, [walk.result])[0] if reader else None
+        end = base64_of(walk.result.numpy())
+        yield {**news(0), "over": True, "halted": is_halted(), "end": end, "result": result}
+
+    def halt(self, visit: Visit | None, event: gr.EventData) -> None:
+        """Stop a way after the step that the model is thinking about."""
+        turn = getattr(event, "turn", None)
+        if visit is not None and type(turn) is int:
+            visit.halted = turn
+
+    def read(self, visit: Visit | None, event: gr.EventData) -> Any:
+        """Say what a drawing looks like, and which noise it will be buried in.
+
+        It waits for no device, so it loads no model: without one there is nothing to say.
+        """
+        if visit is None:
+            return gr.skip()
+        say = WORDS[visit.lang]
+        den = self.context.slot.held(("denoiser", visit.model))
+        read: dict[str, Any] = {"turn": getattr(event, "turn", 0), "reads": None, "noise": None}
+        if not isinstance(den, Denoiser):
+            return gr.HTML(read=read)
+        try:
+            drawing = as_drawing(getattr(event, "drawing", None), den.config.image_size, say)
+            seed = as_whole({"seed": getattr(event, "seed", None)}, "seed", say)
+        except MmfmError as error:
+            return self.complain(error, visit)
+        reader = self.reader(den)
+        enough = drawing.float().sum().item() / 255 >= LEAST_INK
+        reads = read_digits(reader, [as_grey(drawing)])[0] if reader and enough else None
+        return gr.HTML(read={**read, "reads": reads, "noise": as_noise(noise_of(den, seed))})
+
+    def keep(self, visit: Visit | None, event: gr.EventData) -> Any:
+        """Send a result as a picture or as a film, with its settings inside."""
+        turn, kind = getattr(event, "turn", None), getattr(event, "kind", None)
+        walk = visit.walks.get(turn) if visit is not None and type(turn) is int else None
+        if walk is None or kind not in ("png", "gif"):
+            say = WORDS[visit.lang if visit else self.context.lang or LANGUAGES[0]]
+            gr.Warning(escape(say["forgotten"]))  # Gradio shows a message as HTML
+            return gr.skip()
+        data = walk.png() if kind == "png" else walk.gif()
+        kept = {
+            "number": next(self.turns),
+            "name": file_name(walk, kind),
+            "type": f"image/{kind}",
+            "data": base64.b64encode(data).decode(),
+        }
+        return gr.HTML(kept=kept)
+
+    def open(self, visit: Visit | None, file: str) -> Any:
+        """Restore what a picture says of itself, or take it as a drawing if it says nothing.
+
+        Settings of the part with the points come back as they are.
+        """
+        visit = visit or self.first_visit()
+        say = WORDS[visit.lang]
+        try:
+            about = settings_in(file, say)
+            if about is not None and about.get("kind") == denoise_plane.KIND:
+                return about
+            return self.show(visit, self.brought(visit, file, about))
+        except MmfmError as error:
+            self.complain(error, visit)
+            return [gr.skip()] * 5
+
+    # --- what it takes ----------------------------------------------------------------------------
+
+    def first_visit(self, lang: str | None = None, query: Mapping[str, str] | None = None) -> Visit:
+        """A visit as it begins, or begins anew when the server has forgotten it."""
+        query = query or {}
+        model = query.get("model", "")
+        model = model if model in self.names else self.names[0]
+        try:
+            den = self.den(model)
+        except MmfmError:  # a link to a model that this page cannot show counts as none
+            model = self.names[0]
+            den = self.den(model)
+        return Visit(lang or self.context.lang or LANGUAGES[0], model, from_link(query, den))
+
+    def brought(self, visit: Visit, file: str, about: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What a visitor's file puts on the pad, and which settings it brings."""
+        say = WORDS[visit.lang]
+        if about is None:
+            ink = drawing_of(read_picture(file), self.den(visit.model).config.image_size)
+            return {"drawing": base64_of(ink.numpy()), "hidden": None, "note": say["taken"]}
+        if about.get("kind") != KIND:
+            raise Told(say["other_kind"])
+        name = about.get("model")
+        model = name if name in self.names else visit.model
+        asked = as_asked(about, self.den(model), say)
+        visit.model = model
+        note = say["restored"] if name == model else say["restored_other"]
+        return {**asked.about(model), "note": note.format(model=f"{name!s:.60}")}
+
+    def complain(self, error: MmfmError, visit: Visit) -> Any:
+        """Say what went wrong, in the visitor's language where known, and change nothing."""
+        if not isinstance(error, Told):
+            return complain(error, WORDS[visit.lang])
+        gr.Warning(escape(str(error)))  # Gradio shows a message as HTML
+        return gr.skip()
+
+    # --- what is sent to the browser --------------------------------------------------------------
+
+    def greet(self, visit: Visit) -> list[Any]:
+        """Everything on the page, down to what never changes while a language is spoken."""
+        say = WORDS[visit.lang]
+        shown = self.show(visit)
+        shown[3] = gr.Dropdown(label=say["model"], value=visit.model)
+        return [*shown, gr.UploadButton(label=say["upload"]), lessons_html(say, LESSONS)]
+
+    def show(self, visit: Visit, brought: Mapping[str, Any] | None = None) -> list[Any]:
+        """All that hangs on the model and the language, for `shown` in `build`."""
+        say, den = WORDS[visit.lang], self.den(visit.model)
+        sent = {
+            "number": next(self.turns),
+            "lang": visit.lang,
+            "words": say,
+            "model": visit.model,
+            "size": den.config.image_size,
+            "channels": den.config.channels,
+            "straight": den.config.schedule == "flow",
+            "labels": list(names_of(den)),
+            "samplers": list(samplers_of(den)),
+            "reader": self.reader(den) is not None,
+            "limits": {**LIMITS, "least_ink": LEAST_INK, "most_ink": MOST_INK},
+            "opening": visit.opening,
+            "brought": brought,
+        }
+        top = top_html(den, visit.model, visit.lang, say, self.context.titles)
+        return [visit, top, about_html(visit.model, say), visit.model, sent]
+
+    # --- scripts ----------------------------------------------------------------------------------
+
+    def answer(
+        self,
+        picture: str | None,
+        noise: float | None,
+        label: str,
+        label_after: str,
+        switch_at: float | None,
+        steps: float | None,
+        sampler: str,
+        guidance: float | None,
+        seed: float | None,
+        mask: str | None,
+    ) -> Iterator[Any]:
+        """Redraw a picture: a PNG and a GIF with their settings inside, and these as JSON.
+
+        `noise` is a share up to 1, which needs no picture. A mask is bright where the picture is
+        to be painted anew. What is left empty is as the model draws best.
+        """
+        with told(), tempfile.TemporaryDirectory(prefix="mmfm-") as folder:
+            den = self.den(self.names[0])
+            size, best = den.config.image_size, chosen(den)
+            ink, hidden = np.zeros((size, size), np.uint8), None
+            if picture is not None:
+                ink = drawing_of(read_picture(picture), size).numpy()
+            elif noise != 1:
+                raise BadInput("no picture was sent; only noise of 1 needs none")
+            if mask is not None:
+                grey = read_picture(mask).convert("L")
+                bits = np.asarray(grey.resize((size, size), Image.Resampling.NEAREST)) > 127
+                hidden = base64_of(np.packbits(bits.ravel()))
+            wishes = {
+                "drawing": base64_of(ink),
+                "hidden": hidden,
+                "noise": noise,
+                "label": label or None,
+                "label_after": label_after or None,
+                "switch_at": switch_at,
+                "steps": best.steps if steps is None else steps,
+                "sampler": sampler or best.sampler,
+                "guidance": best.guidance if guidance is None else guidance,
+                "seed": 0 if seed is None else seed,
+            }
+            walk = Walk(self.names[0], as_asked(wishes, den, WORDS["en"]))
+            *_, end = self.walking(walk, den, lambda: False)
+            files = {Path(folder) / file_name(walk, "png"): walk.png()}
+            files[Path(folder) / file_name(walk, "gif")] = walk.gif()
+            for path, data in files.items():
+                path.write_bytes(data)
+            # Gradio makes copies of its own before it comes back for more.
+            yield (
+                [str(path) for path in files],
+                {**walk.asked.about(walk.model), "reads": end["result"]},
+            )
+
+
+def drawable(name: str, device: str) -> Denoiser:
+    """Load a denoiser, if its pictures are such as this page can show."""
+    den = load_denoiser(name, device=device)
+    channels, rows, columns = den.config.shape
+    if rows != columns or rows > LARGEST_SIDE or channels not in (1, 3):
+        raise BadInput(
+            f"{name} draws {channels} channels of {rows}x{columns} pixels; this page takes squares "
+            f"of up to {LARGEST_SIDE} pixels a side, grey or coloured"
+        )
+    return den
+
+
+def settings_in(file: str, say: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a picture says of how it was made; None for one that mmfm did not make."""
+    try:
+        return keepsakes.about(read_picture_file(file))
+    except keepsakes.Unsigned:
+        return None
+    except keepsakes.Later as error:
+        raise Told(say["later"]) from error
+    except BadInput as error:
+        read_picture(file)  # says what is wrong with a file that is no picture at all
+        raise Told(say["damaged"]) from error
+
+
+def about_html(model: str, say: Mapping[str, str]) -> str:
+    """What there is to do here, and what the bundled model knows."""
+    lines = [escape(say["drop"])]
+    if model == BUNDLED:
+        lines = [f"<strong>{escape(say['knows'])}</strong>", *lines]
+    return "".join(f'<p class="note">{line}</p>' for line in lines)

@@ -1,0 +1,357 @@
+"""The Diffusion Studio in a real browser: train, watch, travel, guess, compare, come back."""
+
+import base64
+import io
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import visitors
+from mmfm.demos import app, diffusion_studio, patches
+from mmfm.demos.page import Context
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+from studio_runs import end_all, trained
+
+from mmfm import keepsakes
+from mmfm.tasks.studio import Choice, Studio
+
+pytestmark = visitors.NEEDS_CHROMIUM
+
+SMALL = Choice("digits", minutes=1.0, size="tiny")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """A folder with a run and a change of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("studio") / "runs"
+        patch.setenv("MMFM_RUNS", str(folder))
+        patch.setenv("MMFM_DATA", str(folder.parent / "no data"))
+        patch.setenv("MMFM_CACHE", str(folder.parent / "cache"))
+        studio = Studio()
+        trained(studio, "digits-1", SMALL, state="finished", steps=30)
+        other = Choice("digits", minutes=1.0, size="tiny", rate=0.03)
+        change = {"like": "digits-1", "changed": "rate", "guess": "worse"}
+        trained(studio, "digits-2", other, made=1, steps=30, state="finished", **change)
+        yield folder
+        end_all(studio)
+
+
+@pytest.fixture(scope="module")
+def address(runs: Path) -> Generator[str]:
+    """Where the page is served."""
+    with pytest.MonkeyPatch.context() as patch, app.private_gradio():
+        pages = {"patches": patches, "diffusion_studio": diffusion_studio}
+        patch.setattr(app, "pages", lambda: pages)
+        with visitors.serving(app.build(Context("cpu"))) as address:
+            yield address
+
+
+class Visitor(visitors.Visitor):
+    """One who visits this page."""
+
+    PAGE = "diffusion_studio"
+    READY = ("#studio .list .run",)
+
+    def __init__(self, browser: Browser, address: str, **settings: object) -> None:
+        super().__init__(browser, address, **settings)
+        self.page.set_default_timeout(60_000)
+
+    def close(self) -> None:
+        self.page.context.close()
+        assert self.faults == []
+
+
+@pytest.fixture
+def visitor(browser: Browser, address: str) -> Generator[Visitor]:
+    visitor = Visitor(browser, address, locale="en-US", accept_downloads=True)
+    yield visitor
+    visitor.close()
+
+
+def pixels(page: Page, which: str = "first") -> str:
+    column = page.locator("#studio .column").nth(0 if which == "first" else 1)
+    return column.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+
+
+def has_drawn(page: Page) -> None:
+    expect(page.locator("#studio .column canvas").first).to_be_visible(timeout=60_000)
+    page.wait_for_function(
+        "document.querySelector('#studio .column figcaption').textContent.includes('step')"
+    )
+
+
+def test_a_newcomer_sees_noise_one_button_and_how_to_get_more(visitor: Visitor) -> None:
+    page = visitor.open("?new=1")
+    expect(page).to_have_title("Diffusion Studio")
+    expect(page.locator("#studio .empty h2")).to_have_text("Nothing learned yet")
+    assert page.locator("#studio .empty canvas").evaluate("canvas => canvas.width") > 300
+    start = page.locator("#studio_start")
+    expect(start).to_be_visible()
+    pressed = page.locator("#studio .choice[aria-pressed=true]")
+    expect(pressed).to_have_text("Small digits")
+    expect(page.locator("#studio .setup")).to_contain_text("MNIST, which is not on this machine")
+    page.get_by_role("button", name="MNIST digits").click()
+    expect(page.locator("#studio .hint")).to_contain_text("downloads 11 MB")
+    expect(page.locator("#studio .toggle")).to_have_count(10)
+    page.locator("#studio .toggle").first.click()
+    expect(page.locator("#studio .toggle[aria-pressed=true]")).to_have_count(9)
+    expect(page.locator("#studio .toggle").first).to_be_focused()
+    page.locator("#studio .all").click()
+    expect(page.locator("#studio .toggle[aria-pressed=true]")).to_have_count(10)
+
+
+def test_a_run_is_started_paused_stepped_left_and_found_again(
+    visitor: Visitor, browser: Browser, address: str, runs: Path
+) -> None:
+    page = visitor.open("?new=1")
+    page.locator("#studio summary").click()
+    page.locator("#studio_size").select_option("tiny")
+    for label in range(2, 10):
+        page.locator(f"#studio [data-at='label {label}']").click()
+    page.locator("#studio_start").click()
+    state = page.locator("#studio .state")
+    expect(state).to_have_text("Training", timeout=90_000)
+    has_drawn(page)
+    expect(page.locator("#studio .labels span").first).to_have_text("0")
+    assert visitor.link["run"] == ["digits-3"]
+    facts = page.locator("#studio .facts")
+    expect(facts).to_contain_text("pictures/s")
+    # News come ten times a second and more: as often as the browser asks.
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(1500)
+    assert sum("component_server" in url for url in asked) >= 8
+    page.locator("#studio [data-what=pause]").click()
+    expect(state).to_have_text("Paused")
+    expect(page.locator("#studio [data-what=go_on]")).to_be_focused()
+    before = facts.inner_text()
+    page.locator("#studio [data-what=step]").click()
+    expect(facts).not_to_have_text(before)
+    expect(state).to_have_text("Paused")
+    first, then = (int(re.search(r"step ([\d,]+)", text)[1].replace(",", "")) for text in
+                   (before, facts.inner_text()))  # fmt: skip
+    assert then == first + 5
+    # Somebody else opens the link, and goes on with it; the first tab sees that.
+    other = Visitor(browser, address, locale="en-US")
+    elsewhere = other.open("?run=digits-3")
+    expect(elsewhere.locator("#studio .state")).to_have_text("Paused")
+    elsewhere.locator("#studio [data-what=go_on]").click()
+    expect(state).to_have_text("Training")
+    other.close()  # a closed tab takes nothing away
+    # A second training has to wait, or to ask.
+    page.locator("#studio .new").click()
+    page.locator("#studio_start").click()
+    question = page.locator("#studio .setup .busy")
+    expect(question).to_contain_text("is training")
+    question.locator(".leave").click()
+    expect(question).to_be_hidden()
+    page.locator("#studio [data-run=digits-3]").click()
+    page.locator("#studio [data-what=stop]").click()
+    expect(state).to_have_text("Stopped")
+    assert Studio(runs).status("digits-3").state == "stopped"
+    page.locator("#studio [data-what=remove]").click()
+    page.locator("#studio [data-what=sure]").click()
+    expect(page.locator("#studio .run")).to_have_count(2)
+    expect(page.locator("#studio .empty")).to_be_visible()
+
+
+def test_one_travels_back_plays_and_draws_anew(visitor: Visitor) -> None:
+    page = visitor.open("?run=digits-1")
+    has_drawn(page)
+    newest, caption = pixels(page), page.locator("#studio figcaption span").first
+    slider = page.locator("#studio_travel")
+    page.wait_for_function("document.querySelector('#studio_travel').max >= 3")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(caption).to_contain_text("step 1")
+    assert pixels(page) != newest
+    page.keyboard.press("ArrowRight")
+    expect(caption).not_to_contain_text("step 1 ")
+    page.locator("#studio .newest").click()
+    expect(caption).to_contain_text("step 30")
+    assert pixels(page) == newest
+    slider.focus()
+    page.keyboard.press("Home")
+    page.locator("#studio .redraw").click()
+    expect(caption).to_contain_text("from other noise (no. 1)")
+    page.locator("#studio .same").click()
+    expect(caption).to_contain_text("step 1")
+    page.locator("#studio .play").click()
+    expect(caption).to_contain_text("step 30", timeout=30_000)
+    expect(page.locator("#studio .play")).to_have_text("Play")
+    expect(page.locator("#studio .curve.readable svg")).to_be_visible()
+    expect(page.locator("#studio .curve.loss path.line.a").first).to_be_attached()
+
+
+def test_a_change_is_guessed_first_and_then_shown_beside_it(visitor: Visitor) -> None:
+    page = visitor.open("?run=digits-1")
+    begin = page.locator("#studio .changing .form .go.first")
+    expect(begin).to_be_disabled()
+    page.locator("#studio_change").select_option("size")
+    expect(page.locator("#studio_change_value option")).to_have_text(["small", "medium", "large"])
+    page.locator("#studio .guess").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#studio .guess").first).to_be_focused()
+    expect(begin).to_be_enabled()
+    page.locator("#studio [data-run=digits-2]").click()
+    assert (visitor.link["run"], visitor.link["with"]) == (["digits-1"], ["digits-2"])
+    expect(page.locator("#studio .column:not([hidden])")).to_have_count(2)
+    expect(page.locator("#studio .column h3.second")).to_have_text("Learning rate: × 0.03")
+    expect(page.locator("#studio .verdict")).to_contain_text("Your guess: readable later.")
+    expect(page.locator("#studio .curve.loss path.line.b").first).to_be_attached()
+    page.get_by_role("button", name="at equal steps").click()
+    captions = page.locator("#studio .column figcaption span")
+    expect(captions.nth(0)).to_contain_text("step 30")
+    expect(captions.nth(1)).to_contain_text("step 30")
+    assert pixels(page, "first") != pixels(page, "second")
+
+
+def test_a_picture_is_saved_and_brings_its_settings_back(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor.open("?run=digits-1&with=digits-2")
+    has_drawn(page)
+    page.wait_for_function("!document.querySelector('#studio .png').disabled")
+    kept: list[Path] = []
+    for which in ("png", "gif"):
+        with page.expect_download() as download:
+            page.locator(f"#studio .{which}").click()
+        assert download.value.suggested_filename.endswith(f".{which}")
+        kept.append(tmp_path / download.value.suggested_filename)
+        download.value.save_as(kept[-1])
+        assert keepsakes.about(kept[-1].read_bytes())["kind"] == "studio"
+    for path in kept:
+        page.locator("#studio .new").click()
+        data = base64.b64encode(path.read_bytes()).decode()
+        page.evaluate(
+            """([data, name]) => {
+                const carried = new DataTransfer();
+                const type = `image/${name.slice(-3)}`;
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                carried.items.add(new File([bytes], name, {type}));
+                document.body.dispatchEvent(
+                    new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})
+                );
+            }""",
+            [data, path.name],
+        )
+        expect(page.locator("#studio .said")).to_contain_text("The settings of that picture")
+        expect(page.locator("#studio_size")).to_have_value("tiny")
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    (tmp_path / "foreign.png").write_bytes(file.getvalue())
+    page.locator("#studio_own input[type=file]").set_input_files(tmp_path / "foreign.png")
+    expect(page.get_by_text("no settings of mmfm in this picture")).to_be_visible()
+
+
+def test_the_other_language_keeps_what_is_shown(browser: Browser, address: str) -> None:
+    visitor = Visitor(browser, address, locale="ko-KR")
+    page = visitor.open("?run=digits-1&with=digits-2")
+    expect(page.locator("h1")).to_have_text("디퓨전 스튜디오")
+    expect(page.locator("html")).to_have_attribute("lang", "ko")
+    expect(page.locator("#studio .state")).to_have_text("완료")
+    expect(page.locator("#studio .verdict")).to_contain_text("내 예상")
+    page.locator("#language").click()
+    expect(page.locator("h1")).to_have_text("Diffusion Studio")
+    expect(page.locator("#studio .state")).to_have_text("Finished")
+    expect(page.locator("#studio .column:not([hidden])")).to_have_count(2)
+    assert visitor.link["with"] == ["digits-2"]
+    visitor.close()
+
+
+def test_a_half_there_run_is_named_and_a_server_that_is_gone_is_said(
+    visitor: Visitor, runs: Path
+) -> None:
+    (runs / "digits-8").mkdir()
+    try:
+        page = visitor.open("?run=digits-1")
+        page.locator("#studio [data-run=digits-8]").click()
+        expect(page.locator("#studio .state")).to_contain_text("half there")
+        page.locator("#studio [data-what=remove]").click()
+        page.locator("#studio [data-what=sure]").click()
+        expect(page.locator("#studio [data-run=digits-8]")).to_have_count(0)
+    finally:
+        assert not (runs / "digits-8").exists()
+    page.locator("#studio [data-run=digits-1]").click()
+    page.route(re.compile("component_server"), lambda route: route.abort())
+    expect(page.locator("#studio .right > .trouble")).to_be_visible()
+    page.unroute(re.compile("component_server"))
+    expect(page.locator("#studio .right > .trouble")).to_be_hidden()
+    visitor.faults[:] = [fault for fault in visitor.faults if "ERR_FAILED" not in fault]
+
+
+def test_nothing_sticks_out_at_any_width(visitor: Visitor) -> None:
+    page = visitor.open("?run=digits-1&with=digits-2")
+    has_drawn(page)
+    for link in (None, "#studio .new"):
+        if link:
+            page.locator(link).click()
+            page.locator("#studio summary").click()
+        for width in (320, 390, 600, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_timeout(150)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            sticking = page.evaluate(
+                """() => [...document.querySelectorAll('#studio *:not(svg *)')]
+                    .filter((node) => node.clientWidth && node.scrollWidth > node.clientWidth + 1
+                        && getComputedStyle(node).overflowX === 'visible'
+                        && node.tagName !== 'svg')
+                    .map((node) => node.outerHTML.slice(0, 90))"""
+            )
+            assert sticking == [], width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser: Browser, address: str, scheme: str) -> None:
+    visitor = Visitor(browser, address, color_scheme=scheme)
+    page = visitor.open("?run=digits-1&with=digits-2")
+    has_drawn(page)
+    # WCAG 2.2, 1.4.3: at least 4.5 to 1; what cannot be pressed is excepted.
+    script = """() => {
+        const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+        const light = ([r, g, b]) => {
+            const [x, y, z] = [r, g, b].map((v) => v / 255)
+                .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+        };
+        const ground = (node) => {
+            if (!node) return [255, 255, 255];
+            const [r, g, b, a = 1] = rgb(getComputedStyle(node).backgroundColor);
+            if (a === 1) return [r, g, b];
+            const under = ground(node.parentElement);
+            return [r, g, b].map((v, i) => v * a + under[i] * (1 - a));
+        };
+        return [...document.querySelectorAll('#top *, #studio *, #lessons *')]
+            .filter((node) => node.offsetParent && !node.disabled
+                && [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim()))
+            .map((node) => {
+                const [a, b] = [light(rgb(getComputedStyle(node).color)), light(ground(node))];
+                const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+                return [node.textContent.trim().slice(0, 40), node.className, ratio];
+            })
+            .filter(([, , ratio]) => ratio < 4.5);
+    }"""
+    assert page.evaluate(script) == []
+    page.locator("#studio .new").click()
+    page.get_by_role("button", name="MNIST digits").click()
+    assert page.evaluate(script) == []
+    visitor.close()
+
+
+def test_everything_can_be_reached_by_keyboard_and_shows_where_one_is(visitor: Visitor) -> None:
+    page = visitor.open("?run=digits-1")
+    has_drawn(page)
+    outline = "node => getComputedStyle(node).outlineStyle"
+    for place in ("#studio_travel", "#studio_compare", "#studio_change", "#studio .play"):
+        page.locator(place).focus()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")
+        expect(page.locator(place)).to_be_focused()
+        assert page.locator(place).evaluate(outline) == "solid", place
+    page.locator("#studio .new").focus()
+    page.keyboard.press("Enter")
+    page.locator("#studio_minutes").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#studio .field:has(#studio_minutes) .value")).to_have_text("2 min")
+    assert visitor.link["new"] == ["1"]
