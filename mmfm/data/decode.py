@@ -5,6 +5,7 @@ A picture that cannot be read is named with the reason and left out; the others 
 
 import io
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +17,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from mmfm.data.decoders import opened
 from mmfm.data.pictures import Preprocessing, open_picture
 from mmfm.errors import BadData, BadInput, NotHere, UnreadablePicture
 from mmfm.machine import memory_available
@@ -40,6 +43,19 @@ class Example(NamedTuple):
     fault: str | None = None  # why it is left out unseen: it has no label, say
 
 
+class Sides(NamedTuple):
+    """From which side to which a square picture may be."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.least}x{self.least} to {self.most}x{self.most}"
+
+
+ANY_SIDE = Sides(1, sys.maxsize)
+
+
 class Decoded(NamedTuple):
     """Pictures of one size; `images[i]` is the example number `kept[i]`."""
 
@@ -54,12 +70,17 @@ def decode(
     source: str,
     *,
     size: int | None,
+    sides: Sides = ANY_SIDE,
     grey: bool = False,
+    alpha: bool = False,
     progress: Progress | None = None,
 ) -> Decoded:
-    """Decode `count` examples; without `size` they must all have the same, which is square."""
+    """Decode `count` examples; without `size` they must all have the same, which is square.
+
+    With `alpha` a fourth channel says how opaque each pixel is, which the others show over white.
+    """
     threads = os.cpu_count() or 1
-    channels = 1 if grey else 3
+    channels = 1 if grey else 4 if alpha else 3
     images: Tensor | None = None
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -72,7 +93,7 @@ def decode(
                 skipped.append((example.where, pixels))
                 continue
             if images is None:
-                size = square_side(pixels.shape[:2], size, source)
+                size = square_side(pixels.shape[:2], size, source, sides)
                 check_memory(count * size * size * channels, source, size)
                 images = torch.empty(count, size, size, channels, dtype=torch.uint8)
             if pixels.shape != images.shape[1:]:
@@ -94,12 +115,12 @@ def decode(
         while chunk := list(islice(examples, _CHUNK)):
             heavy = _bytes(chunk[0]) > _WORTH_A_THREAD
             if heavy:
-                pending.append(pool.submit(_decode_some, chunk, asked, grey))
+                pending.append(pool.submit(_decode_some, chunk, asked, channels))
             # A bounded queue: the undecoded files of a large set need not fit in memory.
             while len(pending) > (2 * threads if heavy else 0):
                 keep(pending.popleft().result())
             if not heavy:
-                keep(_decode_some(chunk, asked, grey))
+                keep(_decode_some(chunk, asked, channels))
         while pending:
             keep(pending.popleft().result())
     if images is None:
@@ -107,7 +128,9 @@ def decode(
     return Decoded(images[: len(kept)], kept, tuple(skipped))
 
 
-def square_side(shape: Sequence[int], size: int | None, source: str) -> int:
+def square_side(
+    shape: Sequence[int], size: int | None, source: str, sides: Sides = ANY_SIDE
+) -> int:
     """Tell the side of the square that the pictures will have."""
     if size is not None:
         return size
@@ -115,6 +138,11 @@ def square_side(shape: Sequence[int], size: int | None, source: str) -> int:
         raise BadData(
             f"{source}: pictures of {shape[1]}x{shape[0]} are not square; bring them to one size "
             "(--size)"
+        )
+    if not sides.least <= shape[0] <= sides.most:
+        raise BadData(
+            f"{source}: pictures of {shape[0]}x{shape[0]}, where {sides} is wanted; bring them to "
+            "one size (--size)"
         )
     return shape[0]
 
@@ -130,10 +158,12 @@ def check_memory(needed: int, source: str, side: int) -> None:
         )
 
 
-def check_size(size: int | None) -> None:
-    """Refuse a side that no picture has."""
+def check_size(size: int | None, sides: Sides = ANY_SIDE) -> None:
+    """Refuse a side that no picture has, or that is of no use here."""
     if size is not None and size < 1:
         raise BadInput(f"size {size} is below 1")
+    if size is not None and not sides.least <= size <= sides.most:
+        raise BadInput(f"size {size} is not possible here, where {sides} is wanted")
 
 
 def first_of(skipped: Skipped) -> str:
@@ -151,13 +181,13 @@ def _bytes(example: Example) -> int:
 
 
 def _decode_some(
-    examples: Sequence[Example], size: int | None, grey: bool
+    examples: Sequence[Example], size: int | None, channels: int
 ) -> list[tuple[Example, UInt8[ndarray, "h w c"] | str]]:
     """Decode a few examples; in place of an unreadable picture stands the reason."""
-    return [(example, _pixels(example, size, grey)) for example in examples]
+    return [(example, _pixels(example, size, channels)) for example in examples]
 
 
-def _pixels(example: Example, size: int | None, grey: bool) -> UInt8[ndarray, "h w c"] | str:
+def _pixels(example: Example, size: int | None, channels: int) -> UInt8[ndarray, "h w c"] | str:
     if example.fault is not None:
         return example.fault
     if example.picture is None:
@@ -169,10 +199,28 @@ def _pixels(example: Example, size: int | None, grey: bool) -> UInt8[ndarray, "h
         return error.reason
     except NotHere:
         return "the file is gone, or a link leads nowhere"
-    picture = picture.convert("L") if grey else picture
-    if size is not None and picture.size != (size, size):
-        values = (0.0,) if grey else (0.0, 0.0, 0.0)
-        ones = (1.0,) if grey else (1.0, 1.0, 1.0)
-        picture = Preprocessing((size, size), values, ones).view(picture)
-    pixels = np.array(picture)
-    return pixels[..., None] if grey else pixels
+    if channels == 1:
+        return np.array(_at(size, picture.convert("L")))[..., None]
+    pixels = np.array(_at(size, picture))
+    if channels == 3:
+        return pixels
+    return np.dstack([pixels, np.array(_at(size, _opacity(example)))])
+
+
+def _at(size: int | None, picture: Image.Image) -> Image.Image:
+    """The picture at a size, if one is wanted."""
+    if size is None or picture.size == (size, size):
+        return picture
+    channels = len(picture.getbands())
+    return Preprocessing((size, size), (0.0,) * channels, (1.0,) * channels).view(picture)
+
+
+def _opacity(example: Example) -> Image.Image:
+    """How opaque each pixel is, of a file that `open_picture` could read."""
+    file = example.picture
+    data = file.read_bytes() if isinstance(file, Path) else file or b""
+    with opened(data, example.where) as picture:
+        upright = ImageOps.exif_transpose(picture)
+        if not upright.has_transparency_data:
+            return Image.new("L", upright.size, 255)
+        return upright.convert("RGBA").getchannel("A")

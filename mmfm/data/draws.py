@@ -52,6 +52,15 @@ def normal(
     return torch.from_numpy(out[:, :count].copy())
 
 
+def key(seed: int, epoch: int, index: int, stream: int = 0) -> int:
+    """Make one number of an address, to seed a generator where very many numbers are wanted.
+
+    A generator draws them several times faster than they could be looked up one by one.
+    """
+    words = _words(seed, epoch, torch.tensor([index]), 2, stream)
+    return int(words.view("<u8").item()) >> 1  # a seed is not below 0
+
+
 def stratified(
     labels: Int[Tensor, "n"], fraction: float, seed: int
 ) -> tuple[Int64[Tensor, "most"], Int64[Tensor, "rest"]]:

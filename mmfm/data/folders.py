@@ -35,29 +35,31 @@ def beside(path: Path) -> list[Path]:
     return _held_out(_files(path.parent, (path.suffix,))) if _part(path) == "train" else []
 
 
-def folder_parts(folder: Path) -> tuple[Path, Path | None]:
+def folder_parts(folder: Path, *, need_classes: bool = True) -> tuple[Path, Path | None]:
     """Find a folder's parts: (to train on, held out); the folder itself where it has none.
 
     A folder called train is a part only if class folders lie inside it and nothing but parts
-    beside it; otherwise train is a class like any other.
+    beside it; otherwise train is a class like any other. Where no classes are needed, pictures
+    may lie right inside it, if a held-out part is beside it.
     """
     inside = {child.name: child for child in visible(folder.iterdir()) if child.is_dir()}
     train = inside.get("train")
     if train is None or not inside.keys() <= {"train", *_HELD_OUT}:
         return folder, None
-    if not any(child.is_dir() for child in visible(train.iterdir())):
-        return folder, None
-    return train, next((inside[name] for name in _HELD_OUT if name in inside), None)
+    held_out = next((inside[name] for name in _HELD_OUT if name in inside), None)
+    if any(child.is_dir() for child in visible(train.iterdir())):
+        return train, held_out
+    return (folder, None) if need_classes or held_out is None else (train, held_out)
 
 
-def class_folders(folder: Path) -> dict[str, list[Path]]:
+def class_folders(folder: Path, *, at_least: int = 2) -> dict[str, list[Path]]:
     """List DIR/<label>/... : the label is the first folder's name, below it may be more folders."""
     classes = {
         child.name: files
         for child in sorted(visible(folder.iterdir()))
         if child.is_dir() and (files := list(_walk(child)))
     }
-    if len(classes) < 2:
+    if len(classes) < at_least:
         raise BadData(
             f"{folder}: {len(classes)} class folders with files in them; at least two are needed, "
             f"as {folder / 'cat'} and {folder / 'dog'}"
@@ -103,6 +105,15 @@ def picture_files(path: Path, *, without: Path | None = None) -> Found:
         elif left_out is None or os.path.realpath(entry.path) != left_out:
             folders.append(_entries(entry.path, found))
     return found
+
+
+def loose_pictures(folder: Path) -> list[Path]:
+    """Find the pictures that lie in a folder itself, sorted; also links that lead to none."""
+    found = Found([], Counter(), [])
+    for entry in _entries(os.fspath(folder), found):
+        if not entry.is_dir():
+            _take_up(entry, found)
+    return sorted(found.files + [path for path, _ in found.unreadable])
 
 
 def _entries(folder: str, found: Found) -> Iterator[os.DirEntry[str]]:

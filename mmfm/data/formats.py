@@ -1,7 +1,10 @@
-"""Which files are pictures: by the end of the name, or else by the first bytes."""
+"""Which files are pictures, by the end of the name or the first bytes; the parts of two kinds."""
 
 import functools
+import re
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 HEAD = 64  # bytes that tell what a file is
 
@@ -61,4 +64,77 @@ def kind_of(head: bytes) -> str | None:
             return "AVIF"
         if brands & _HEIC_BRANDS:
             return "HEIC"
+    # Four bytes that are nearly all zeros say little: the first picture's entry must fit, too.
+    if head[:4] == b"\0\0\1\0" and len(head) >= 12 and head[4:6] != b"\0\0":
+        reserved, planes = struct.unpack("<BH", head[9:12])
+        if reserved == 0 and planes in (0, 1):
+            return "ICO"
     return None
+
+
+@dataclass(frozen=True)
+class PngChunk:
+    """One part of a PNG: four bytes of length, four of its name, the body, four of checksum."""
+
+    name: bytes
+    start: int
+    end: int  # may lie behind the end of a file that was cut short
+
+    @property
+    def body(self) -> slice:
+        return slice(self.start + 8, self.end - 4)
+
+
+def png_chunks(data: bytes) -> Iterator[PngChunk]:
+    """The parts of a PNG up to its end, or to where what follows is no part of one."""
+    start = 8
+    while start + 8 <= len(data):
+        length, name = struct.unpack(">I4s", data[start : start + 8])
+        if not name.isalpha():
+            return
+        chunk = PngChunk(name, start, start + 12 + length)
+        yield chunk
+        if name == b"IEND":
+            return
+        start = chunk.end
+
+
+def first_scan(data: bytes) -> int:
+    """Where a JPEG's pixels begin; before them may lie a small JPEG with an end of its own."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        padding = data[at + 1] == 0xFF
+        at += 1 if padding else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+    return at
+
+
+# Among a JPEG's pixels FF is followed by 0, or by the number of a restart.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # begin with the list of channels
+
+
+def every_scan_begun(data: bytes) -> bool:
+    """Whether a JPEG has come to the last of its scans: a progressive one sharpens in ten or so.
+
+    After it all 64 waves of each channel are known to their last bit (ITU T.81, B.2.3 and G.1.1).
+    """
+    awaited: dict[int, set[int]] = {}
+    at = 2
+    try:
+        while marker := _MARKER.search(data, at):
+            kind, at = marker[0][1], marker.end()
+            if kind == 0xD9:
+                break
+            (length,) = struct.unpack(">H", data[at : at + 2])
+            body = data[at + 2 : at + length]
+            if kind in _FRAMES:
+                awaited = {body[6 + 3 * number]: set(range(64)) for number in range(body[5])}
+            elif kind == 0xDA:
+                first, last, bits = body[1 + 2 * body[0] :]
+                for channel in body[1 : 1 + 2 * body[0] : 2]:
+                    if bits & 0x0F == 0:
+                        awaited[channel] -= set(range(first, last + 1))
+            at += length
+    except (struct.error, IndexError, KeyError, ValueError):
+        return False  # cut within a header
+    return bool(awaited) and not any(awaited.values())

@@ -5,11 +5,12 @@ small models from. `augment` varies a batch of them, keyed by seed, epoch and sa
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Float, Int, Int64, UInt8
 from numpy import ndarray
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from mmfm.data import digits
 from mmfm.data.decode import (
+    ANY_SIDE,
     Example,
     Progress,
+    Sides,
     check_memory,
     check_size,
     decode,
@@ -27,7 +30,7 @@ from mmfm.data.decode import (
     square_side,
 )
 from mmfm.data.draws import stratified, uniform
-from mmfm.data.folders import beside, class_folders, file_parts, folder_parts
+from mmfm.data.folders import beside, class_folders, file_parts, folder_parts, loose_pictures
 from mmfm.data.parquet import read_labels, read_pictures
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadData, BadInput, NotHere
@@ -73,61 +76,142 @@ def load_labelled(
     IDX sets have one channel; the others have three, or one with `grey`.
     """
     check_size(size)
-    if spec in KNOWN:
-        return _load_known(spec, size, progress)
-    path = Path(spec)
-    if path.is_dir():
-        if any(digits.find_idx(path, name) for name in digits.FILES):
-            return _from_digits(digits.load_idx_folder(path), None, str(path), size)
-        files, held_out_files = file_parts(path, (".parquet",))
-        if files:
-            train = _from_parquet(files)
-            held_out = _from_parquet(held_out_files) if held_out_files else None
-        else:
-            folder, held_out_folder = folder_parts(path)
-            train = _from_folders(folder)
-            held_out = _from_folders(held_out_folder) if held_out_folder else None
-    elif path.is_file():
-        train = _from_parquet([path])
-        held_out = _from_parquet(held_out_files) if (held_out_files := beside(path)) else None
-    else:
-        raise NotHere(
-            f"no data set {spec!r}: known names are {', '.join(KNOWN)}; or give a folder of class "
-            "folders, a folder of IDX files, or a parquet file"
-        )
-    pictures = _decoded(train, size, grey, progress)
+    if (known := _idx(spec, size, ANY_SIDE, progress)) is not None:
+        return known
+    train, held_out = _undecoded(spec, labels_needed=True)
+    pictures = _decoded(train, size, grey=grey, progress=progress)
     if len(pictures.labels.unique()) < 2:
         raise BadData(
             f"{spec}: pictures of at least two classes are needed{first_of(pictures.skipped)}"
         )
     if held_out is None:
         return pictures, None
-    own = _decoded(_renumbered(held_out, pictures.names), pictures.images.shape[1], grey, progress)
-    return pictures, own
+    side = pictures.images.shape[1]
+    held_out = _renumbered(held_out, pictures.names)
+    return pictures, _decoded(held_out, side, grey=grey, progress=progress)
+
+
+# Three parts, labels or none ----------------------------------------------------------------------
+
+NO_LABEL = -1  # stands in `labels` for a picture that has none
+
+# Of its training file, in the order of the file: as many are set apart as its test file has.
+_FIRST_OF_MNIST, _LAST_OF_MNIST = 50_000, 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A set of pictures for a model that makes pictures, and for those who judge it.
+
+    It learns from `train` alone. What it makes is held against `test`; so are the pictures `apart`,
+    which neither it nor its judge has learned from, and which tell how alike real ones are.
+    """
+
+    train: LabelledPictures
+    apart: LabelledPictures
+    test: LabelledPictures
+
+
+def load_parts(
+    spec: str,
+    *,
+    size: int | None = None,
+    sides: Sides = ANY_SIDE,
+    progress: Progress | None = None,
+) -> Parts:
+    """Load a set of pictures, labelled or not, in three parts that are the same for everyone.
+
+    `spec` is what `load_labelled` takes, but pictures without a class folder or a label are welcome
+    too; where there are not two classes to choose from, there are none at all. Pictures that are
+    all grey have one channel, others three. Without `size` they keep their own, one of `sides`.
+
+    MNIST, Fashion-MNIST and sets of their kind give the first 50,000 of the training file, in its
+    order, the last 10,000, and the test file. Of others a tenth of every class is set apart, and
+    a tenth to test, where they have no such part of their own.
+    """
+    check_size(size, sides)
+    known = _idx(spec, size, sides, progress)
+    train, test = known or _with_or_without_labels(spec, size, sides, progress)
+    if known is not None and len(train) == _FIRST_OF_MNIST + _LAST_OF_MNIST:
+        in_order = torch.arange(len(train)).split(_FIRST_OF_MNIST)
+        return Parts(train.select(in_order[0]), train.select(in_order[1]), known[1])
+    if test is None:
+        train, test = train.split(0.1, seed=0)
+    train, apart = train.split(1 / 9, seed=0)
+    return Parts(train, apart, test)
+
+
+def _with_or_without_labels(
+    spec: str, size: int | None, sides: Sides, progress: Progress | None
+) -> tuple[LabelledPictures, LabelledPictures | None]:
+    train_part, test_part = _undecoded(spec, labels_needed=False)
+    train = _decoded(train_part, size, sides=sides, progress=progress)
+    test = None
+    classes = train.labels.unique()
+    if len(classes[classes != NO_LABEL]) < 2:
+        train = _nameless(train)
+    if test_part is not None:
+        if train.names:
+            test_part = _renumbered(test_part, train.names)
+        test = _decoded(test_part, train.images.shape[1], progress=progress)
+        test = test if train.names else _nameless(test)
+    if _is_grey(train) and (test is None or _is_grey(test)):
+        train, test = _first_channel(train), None if test is None else _first_channel(test)
+    return train, test
+
+
+def _nameless(pictures: LabelledPictures) -> LabelledPictures:
+    none = torch.full_like(pictures.labels, NO_LABEL)
+    return replace(pictures, labels=none, names=())
+
+
+def _is_grey(pictures: LabelledPictures) -> bool:
+    some = pictures.images.split(4096)  # a comparison of all at once would double the memory
+    return all(bool((images[..., 1:] == images[..., :1]).all()) for images in some)
+
+
+def _first_channel(pictures: LabelledPictures) -> LabelledPictures:
+    return replace(pictures, images=pictures.images[..., :1].clone())
 
 
 # Digits -------------------------------------------------------------------------------------------
 
 
+def _idx(
+    spec: str, size: int | None, sides: Sides, progress: Progress | None
+) -> tuple[LabelledPictures, LabelledPictures] | None:
+    """The digits and their kind, which come with a held-out part; None for any other set."""
+    if spec in KNOWN:
+        return _load_known(spec, size, sides, progress)
+    folder = Path(spec)
+    if folder.is_dir() and any(digits.find_idx(folder, name) for name in digits.FILES):
+        return _from_digits(digits.load_idx_folder(folder), None, str(folder), size, sides)
+    return None
+
+
 def _load_known(
-    name: str, size: int | None, progress: Progress | None
+    name: str, size: int | None, sides: Sides, progress: Progress | None
 ) -> tuple[LabelledPictures, LabelledPictures]:
     if name == "digits":
-        return _from_digits(digits.load_digits8(), digits.MNIST.classes, name, size)
+        return _from_digits(digits.load_digits8(), digits.MNIST.classes, name, size, sides)
     published = digits.FASHION if name == "fashion" else digits.MNIST
     loaded = digits.load_mnist(fashion=name == "fashion", progress=progress)
-    return _from_digits(loaded, published.classes, name, size)
+    return _from_digits(loaded, published.classes, name, size, sides)
 
 
 def _from_digits(
-    loaded: digits.Digits, names: tuple[str, ...] | None, source: str, size: int | None
+    loaded: digits.Digits,
+    names: tuple[str, ...] | None,
+    source: str,
+    size: int | None,
+    sides: Sides,
 ) -> tuple[LabelledPictures, LabelledPictures]:
     if names is None:
         top = max(int(loaded.train_labels.max()), int(loaded.test_labels.max()))
         names = tuple(str(label) for label in range(top + 1))
 
     def part(images: UInt8[ndarray, "n h w"], labels: UInt8[ndarray, "n"]) -> LabelledPictures:
-        side = square_side(images.shape[1:], size, source)
+        side = square_side(images.shape[1:], size, source, sides)
         if images.shape[1:] != (side, side):
             check_memory(len(images) * side * side, source, side)
             fit = Preprocessing((side, side), mean=(0.0,), std=(1.0,))
@@ -156,18 +240,45 @@ class _Part:
     names: tuple[str, ...]
     labels: Sequence[int | None]  # None: the set itself has no label for the example
     pictures: Iterable[tuple[str, Path | bytes | None]]  # where it lies, and the picture
+    labels_needed: bool  # an example without one is left out
 
 
-def _from_folders(folder: Path) -> _Part:
-    classes = class_folders(folder)
-    labels = [label for label, files in enumerate(classes.values()) for _ in files]
-    pictures = ((str(path), path) for files in classes.values() for path in files)
-    return _Part(str(folder), tuple(classes), labels, pictures)
+def _undecoded(spec: str, *, labels_needed: bool) -> tuple[_Part, _Part | None]:
+    """What lies at a path: (to train on, held out)."""
+    path = Path(spec)
+    if path.is_file():
+        files, held_out_files = [path], beside(path)
+    elif path.is_dir():
+        files, held_out_files = file_parts(path, (".parquet",))
+    else:
+        raise NotHere(
+            f"no data set {spec!r}: known names are {', '.join(KNOWN)}; or give a folder of "
+            f"{'class folders' if labels_needed else 'pictures'}, a folder of IDX files, or a "
+            "parquet file"
+        )
+    if files:
+        held_out = _from_parquet(held_out_files, labels_needed) if held_out_files else None
+        return _from_parquet(files, labels_needed), held_out
+    folder, held_out_folder = folder_parts(path, need_classes=labels_needed)
+    held_out = _from_folders(held_out_folder, labels_needed) if held_out_folder else None
+    return _from_folders(folder, labels_needed), held_out
 
 
-def _from_parquet(paths: Sequence[Path]) -> _Part:
-    labels, names = read_labels(paths)
-    return _Part(", ".join(str(path) for path in paths), names, labels, read_pictures(paths))
+def _from_folders(folder: Path, labels_needed: bool) -> _Part:
+    classes = class_folders(folder, at_least=2 if labels_needed else 0)
+    loose = [] if labels_needed else loose_pictures(folder)
+    labels: list[int | None] = [
+        label for label, files in enumerate(classes.values()) for _ in files
+    ]
+    labels += [None] * len(loose)
+    pictures = ((str(path), path) for files in (*classes.values(), loose) for path in files)
+    return _Part(str(folder), tuple(classes), labels, pictures, labels_needed)
+
+
+def _from_parquet(paths: Sequence[Path], labels_needed: bool) -> _Part:
+    labels, names = read_labels(paths, needed=labels_needed)
+    source = ", ".join(str(path) for path in paths)
+    return _Part(source, names, labels, read_pictures(paths), labels_needed)
 
 
 def _renumbered(part: _Part, names: tuple[str, ...]) -> _Part:
@@ -181,20 +292,32 @@ def _renumbered(part: _Part, names: tuple[str, ...]) -> _Part:
         )
     number = [names.index(name) for name in part.names]
     labels = [None if label is None else number[label] for label in part.labels]
-    return _Part(part.source, names, labels, part.pictures)
+    return replace(part, names=names, labels=labels)
 
 
 def _decoded(
-    part: _Part, size: int | None, grey: bool, progress: Progress | None
+    part: _Part,
+    size: int | None,
+    *,
+    sides: Sides = ANY_SIDE,
+    grey: bool = False,
+    progress: Progress | None,
 ) -> LabelledPictures:
     examples = (
-        Example(where, picture, "it has no label" if label is None else None)
+        Example(where, picture, "it has no label" if label is None and part.labels_needed else None)
         for (where, picture), label in zip(part.pictures, part.labels, strict=True)
     )
     images, kept, skipped = decode(
-        examples, len(part.labels), part.source, size=size, grey=grey, progress=progress
+        examples,
+        len(part.labels),
+        part.source,
+        size=size,
+        sides=sides,
+        grey=grey,
+        progress=progress,
     )
-    labels = torch.tensor([part.labels[number] for number in kept])
+    found = [part.labels[number] for number in kept]
+    labels = torch.tensor([NO_LABEL if label is None else label for label in found])
     return LabelledPictures(images, labels, part.names, part.source, skipped)
 
 
@@ -207,6 +330,7 @@ class Augment:
 
     flip: bool = False  # left and right swapped, every second time
     shift: int = 0  # pixels up, down, left or right; what comes in is mirrored at the border
+    zoom: float = 0.0  # by at most this share the part that is shown is smaller than the whole
     erase: float = 0.0  # probability that a rectangle is filled with the picture's mean colour
     brightness: float = 0.0  # at most so much is added or taken away, in the images' own unit
     contrast: float = 0.0  # distances to the picture's mean change by at most this share
@@ -214,6 +338,8 @@ class Augment:
     def __post_init__(self) -> None:
         if self.shift < 0 or not 0 <= self.erase <= 1 or min(self.brightness, self.contrast) < 0:
             raise BadInput(f"{self}: erase lies between 0 and 1, the others are not below 0")
+        if not 0 <= self.zoom < 1:
+            raise BadInput(f"{self}: zoom lies from 0 up to 1, where nothing would be left")
 
 
 def augment(
@@ -227,9 +353,11 @@ def augment(
     height, width = images.shape[2:]
     if recipe.shift >= min(height, width):
         raise BadInput(f"a shift of {recipe.shift} is too far for pictures of {width}x{height}")
-    draw = uniform(seed, epoch, index, 10, stream=_AUGMENT).to(images.device)
+    draw = uniform(seed, epoch, index, 15, stream=_AUGMENT).to(images.device)
     if recipe.flip or recipe.shift:
         images = _moved(images, recipe, draw[:, 0:3])
+    if recipe.zoom:
+        images = _zoomed(images, recipe.zoom, draw[:, 10:15])
     mean = images.mean(dim=(2, 3), keepdim=True)
     if recipe.erase:
         erased = _rectangles(recipe.erase, draw[:, 3:8], height, width)
@@ -256,6 +384,23 @@ def _moved(
         2, repeat(pixels, "b h w -> b c (h w)", c=channels)
     )
     return rearrange(moved, "b c (h w) -> b c h w", h=height)
+
+
+def _zoomed(
+    images: Float[Tensor, "b c h w"], zoom: float, draw: Float[Tensor, "b 5"]
+) -> Float[Tensor, "b c h w"]:
+    """Show a part of each picture as large as the whole, a little wider or taller than it was."""
+    # Both sides become shorter by nearly the same.
+    sides = 1 - zoom * (0.75 * draw[:, 0:1] + 0.25 * draw[:, 1:3])
+    middles = (1 - sides) * (2 * draw[:, 3:5] - 1)
+    rows, columns = (
+        (2 * torch.arange(side, device=images.device) + 1) / side - 1 for side in images.shape[2:]
+    )
+    x, y = middles[:, 0:1] + sides[:, 0:1] * columns, middles[:, 1:2] + sides[:, 1:2] * rows
+    grid = torch.stack(
+        [repeat(x, "b w -> b h w", h=len(rows)), repeat(y, "b h -> b h w", w=len(columns))], dim=-1
+    ).to(images.dtype)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _mirrored(position: Int64[Tensor, "b n"], length: int) -> Int64[Tensor, "b n"]:

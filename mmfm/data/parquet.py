@@ -75,11 +75,16 @@ def read_pictures(paths: Sequence[Path]) -> Iterator[tuple[str, bytes | None]]:
                     row += 1
 
 
-def read_labels(paths: Sequence[Path]) -> tuple[list[int | None], tuple[str, ...]]:
+def read_labels(
+    paths: Sequence[Path], *, needed: bool = True
+) -> tuple[list[int | None], tuple[str, ...]]:
     """Read the column `label` (numbers or text) as numbers from 0 on, and the classes' names.
 
-    The names come from the file's metadata, else from a classes.json beside it.
+    The names come from the file's metadata, else from a classes.json beside it. Where labels are
+    not needed, files without that column give none and no names.
     """
+    if not needed and not any("label" in schema_of(path).names for path in paths):
+        return [None] * sum(_count(path) for path in paths), ()
     known: tuple[str, ...] | None = None
     for path in paths:
         schema = schema_of(path)
@@ -99,6 +104,13 @@ def read_labels(paths: Sequence[Path]) -> tuple[list[int | None], tuple[str, ...
     if known is None and numbered and classes.is_file():
         known = _json_names(classes)
     return _numbered(values, known, ", ".join(str(path) for path in paths))
+
+
+def _count(path: Path) -> int:
+    import pyarrow.parquet as parquet
+
+    with _reading(path):
+        return parquet.ParquetFile(path).metadata.num_rows
 
 
 def _metadata_names(schema: "pyarrow.Schema", path: Path) -> tuple[str, ...] | None:

@@ -4,14 +4,12 @@
 half picture. `Preprocessing` is the publisher's recipe, equal to timm's and transformers' own.
 """
 
-import errno
 import functools
 import io
 import math
 import os
 import stat
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
@@ -20,10 +18,11 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
-from PIL import ExifTags, Image, ImageCms, ImageFile
+from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
 
-from mmfm.data.formats import HEAD, UNDRAWN, kind_of
+from mmfm.data.decoders import JPEG, closed, damage, in_a_line, opened, part_missing, sound_png
+from mmfm.data.formats import HEAD, kind_of, png_chunks
 from mmfm.errors import BadInput, NotHere, UnreadablePicture
 
 MAX_PIXELS = 100_000_000  # of one picture as it is decoded; a phone of today makes half of them
@@ -32,9 +31,6 @@ MAX_BYTES = 512 * 2**20  # of one file, which is read whole
 HalfPixel = Literal["even", "down"]
 Fit = Literal["crop", "squash"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-
-_JPEG = ("JPEG", "MPO")  # a second picture, of other eyes or for depth, makes it an MPO
-_JPEG_END = b"\xff\xd9"
 
 # What undoes each EXIF orientation (EXIF 2.32, tag 0x0112); 1 is already upright.
 _UPRIGHT = {
@@ -63,6 +59,9 @@ _REDUCED = 4
 
 # A profile that moves no colour by more levels than this is sRGB, whatever it is called.
 _SAME_COLOURS = 2
+
+# White in files that do not say it: bytes, what cameras measure (10 to 14 bits), 16 bits.
+_WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 
 _COLOUR_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # Pillow's modes, ICC's names
 
@@ -118,7 +117,7 @@ def read_picture_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTE
             _check_length(found.st_size, path, max_bytes)
             return file.read(found.st_size)
     except OSError as error:
-        raise UnreadablePicture(path, _said(error)) from error
+        raise UnreadablePicture(path, in_a_line(error)) from error
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
@@ -214,7 +213,8 @@ class Preprocessing:
 
     def normalise(self, images: UInt8[Tensor, "b h w c"]) -> Float[Tensor, "b c h w"]:
         """Turn bytes that have the right size already into a batch."""
-        scaled = (images.float() / 255 - torch.tensor(self.mean)) / torch.tensor(self.std)
+        mean, std = (torch.tensor(one, device=images.device) for one in (self.mean, self.std))
+        scaled = (images.float() / 255 - mean) / std
         return rearrange(scaled, "b h w c -> b c h w").contiguous()
 
     def view(self, picture: Image.Image) -> Image.Image:
@@ -271,7 +271,7 @@ def _check_regular(path: Path) -> None:
             raise NotHere(f"{path}: a link that leads nowhere") from error
         raise NotHere(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # a loop of links, a name too long, a NUL in the name
-        raise UnreadablePicture(path, _said(error)) from error
+        raise UnreadablePicture(path, in_a_line(error)) from error
     if stat.S_ISDIR(found.st_mode):
         raise UnreadablePicture(path, "this is a folder, not a picture")
     if not stat.S_ISREG(found.st_mode):
@@ -281,14 +281,6 @@ def _check_regular(path: Path) -> None:
 def _check_length(length: int, name: object, max_bytes: int) -> None:
     if length > max_bytes:
         raise UnreadablePicture(name, f"the file is over the limit of {max_bytes:,} bytes")
-
-
-def _said(error: Exception) -> str:
-    """The reason in one line."""
-    if isinstance(error, OSError) and error.errno == errno.ELOOP:
-        return "a loop of links"
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(reason.split())[:200]
 
 
 # --- decoding ---------------------------------------------------------------------------------
@@ -317,8 +309,11 @@ def _decode(
     """Make one picture of a file's bytes, in the colours and the way up that a person sees it."""
     if not data:
         raise UnreadablePicture(name, "the file is empty")
+    kind = kind_of(data[:HEAD])
     try:
-        with _opened(data, name) as picture:
+        if kind == "PNG":
+            data = sound_png(data, name)
+        with opened(closed(data) if kind == "JPEG" else data, name) as picture:
             drafted = _drafts(picture, at_least)
             _check_pixels(picture, name, max_pixels * (_REDUCED if drafted else 1))
             frame = _whole(picture)
@@ -327,8 +322,10 @@ def _decode(
                 found = picture.draft(None, (side, side))
                 frame = frame if found is None else _Frame(frame.size, found[1])
             picture.load()
-            if picture.format in _JPEG and _part_missing(picture, data):
+            if picture.format in JPEG and part_missing(picture, data):
                 raise UnreadablePicture(name, "cut short: a part of the JPEG is missing")
+            if kind == "PNG":
+                _note_what_pillow_leaves_out(picture, data)
             return _upright(*_smaller(_in_srgb(picture), frame, at_least), picture)
     except UnreadablePicture:
         raise
@@ -339,55 +336,7 @@ def _decode(
     except Exception as error:
         # Pillow's decoders answer a damaged file with nearly any exception: OSError, SyntaxError,
         # ValueError, struct.error, IndexError, zlib.error ...
-        reason = f"damaged or cut short ({_said(error)})"
-        raise UnreadablePicture(name, reason) from error
-
-
-def _opened(data: bytes, name: object) -> ImageFile.ImageFile:
-    """Find the decoder for a file's first bytes and let it read the header.
-
-    Pillow's own `Image.open` warns of pictures beyond 89 million pixels and refuses those beyond
-    179 million. Phones make larger ones, which are harmless as they are decoded here.
-    """
-    kind = kind_of(data[:HEAD])
-    if kind == "HEIC":
-        return _opened_heic(data, name)
-    reason = f"a {kind} file that is damaged or cut short" if kind else None
-    for factory, accept in _decoders():
-        try:
-            accepted = accept is None or accept(data[:16])
-            if accepted and not isinstance(accepted, str):
-                return factory(io.BytesIO(data), "")
-        except (SyntaxError, IndexError, TypeError, struct.error):
-            continue  # not of this kind after all, or damaged
-        if accepted:  # words: Pillow was built without what reads this kind
-            reason = f"this Pillow reads no {kind or 'such'} files; pip install --upgrade pillow"
-    if kind == "AVIF" and "AVIF" not in Image.OPEN:
-        reason = "this Pillow reads no AVIF files; pip install --upgrade pillow"
-    raise UnreadablePicture(name, reason or "not a picture in a format that Pillow reads")
-
-
-def _opened_heic(data: bytes, name: object) -> ImageFile.ImageFile:
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        reason = "a HEIC file; pip install pillow-heif, which reads them"
-        raise UnreadablePicture(name, reason) from error
-    try:
-        return HeifImageFile(io.BytesIO(data))
-    except SyntaxError as error:
-        reason = f"a HEIC file that is damaged or cut short ({_said(error)})"
-        raise UnreadablePicture(name, reason) from error
-
-
-def _decoders() -> Iterator[tuple[Any, Any]]:
-    """Pillow's decoders: first the few that it loads at once, then, if need be, the others."""
-    tried: set[str] = set()
-    for load in (Image.preinit, Image.init):
-        load()
-        new = [kind for kind in Image.ID if kind not in tried and kind not in UNDRAWN]
-        tried.update(new)
-        yield from (Image.OPEN[kind] for kind in new)
+        raise UnreadablePicture(name, damage(error)) from error
 
 
 def _whole(picture: Image.Image) -> _Frame:
@@ -397,7 +346,7 @@ def _whole(picture: Image.Image) -> _Frame:
 def _drafts(picture: Image.Image, at_least: int | None) -> bool:
     """Whether a picture is a JPEG so large that it is decoded at a reduced size."""
     large = at_least is not None and min(picture.size) >= 2 * _SPARE * at_least
-    return large and picture.format in _JPEG
+    return large and picture.format in JPEG
 
 
 def _check_pixels(picture: Image.Image, name: object, most: int) -> None:
@@ -408,36 +357,26 @@ def _check_pixels(picture: Image.Image, name: object, most: int) -> None:
         )
 
 
-def _part_missing(picture: Image.Image, data: bytes) -> bool:
-    """Whether a JPEG's data ended too early, and its decoder made up the rest.
-
-    Pillow refuses most files that were cut, yet not one that goes on with zeros, as on a failed
-    card, and not one that was closed properly behind the cut: what is missing becomes grey of 128,
-    down to the last corner. A picture may also end in this grey. So bytes are put in at the end:
-    those of a whole picture are passed over, those of a cut one are taken for its missing part.
-    """
-    start = _first_scan(data)
-    if data.rfind(_JPEG_END, start) < 0:
-        return True
-    corner = picture.getpixel((picture.width - 1, picture.height - 1))
-    levels = corner if isinstance(corner, tuple) else (corner,)
-    if not all(level in (127, 128) for level in levels):
-        return False
-    end = data.find(_JPEG_END, start)
-    longer = data[:end] + bytes(range(1, 255)) * 8 + data[end:]
-    with _opened(longer, "") as again:
-        again.draft(None, picture.size)
-        again.load()
-        return again.tobytes() != picture.tobytes()
+def _note_what_pillow_leaves_out(picture: Image.Image, data: bytes) -> None:
+    """Add what a PNG of 16 bits says about its pixels to what Pillow has read of it."""
+    if picture.mode.startswith("I"):
+        for chunk in png_chunks(data):
+            if chunk.name == b"sBIT" and (body := data[chunk.body]):
+                picture.info["significant_bits"] = body[0]
+    depth, key = data[24], picture.info.get("transparency")
+    if picture.mode == "RGB" and depth == 16 and isinstance(key, tuple):
+        # Pillow has kept the upper half of each number, and would compare it with the whole key.
+        pixels = np.asarray(picture).astype(np.uint16) * 256 + _lower_bytes(data)
+        clear = (pixels == np.array(key)).all(axis=2)
+        del picture.info["transparency"]
+        picture.putalpha(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)))
 
 
-def _first_scan(data: bytes) -> int:
-    """Where a JPEG's pixels begin; before them may lie a small JPEG with an end of its own."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        padding = data[at + 1] == 0xFF
-        at += 1 if padding else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-    return at
+def _lower_bytes(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """The lower half of each number in a PNG of 16 bits: read as if it were stored first."""
+    with opened(data, "") as picture:
+        picture.tile = [tile._replace(args="RGB;16L") for tile in picture.tile]
+        return np.asarray(picture)
 
 
 def _smaller(
@@ -549,17 +488,45 @@ def _turned(frame: _Frame, within: tuple[int, int], turn: Image.Transpose) -> _F
 def _deep_grey(picture: Image.Image) -> Image.Image:
     """Scale grey of 16 or 32 bits, or of floats, to 8 bits; Pillow's own way cuts it off at 255."""
     values = np.asarray(picture).astype(np.float32)
-    if picture.mode == "F":
-        values = np.nan_to_num(values)
-        white = 1.0 if values.max() <= 1 else 255.0
-    else:
-        # Pillow opens 16-bit files as "I;16" or "I"; only a true 32-bit file goes beyond.
-        white = max(65535.0, float(values.max()))
-    grey = np.rint(values.clip(0, white) * (255 / white)).astype(np.uint8)
+    white = _white(picture, values)
+    levels = np.nan_to_num(values).clip(0, white) * (255 / white)
+    # A TIFF may say that 0 is white (tag 262); Pillow heeds it in those of 8 bits.
+    if _tiff_tags(picture).get(ExifTags.Base.PhotometricInterpretation) == 0:
+        levels = 255 - levels
+    grey = np.rint(levels).astype(np.uint8)
     transparent = picture.info.get("transparency")
     if isinstance(transparent, int):
         grey[values == transparent] = 255
     return Image.fromarray(grey)
+
+
+def _white(picture: Image.Image, values: Float[np.ndarray, "h w"]) -> float:
+    """The value that is white in deep grey: by what the file says, or else by its values."""
+    most = float(values.max(where=np.isfinite(values), initial=0))
+    if picture.mode.startswith("I;16"):
+        return 2.0 ** _bits(picture, values, most) - 1
+    if picture.mode == "I" and picture.format == "PPM":
+        return 65535.0  # Pillow has spread whatever depth it was to 16 bits
+    floats = picture.mode == "F"
+    if floats and most <= 2:
+        return 1.0  # resizing and sharpening shoot over the edge
+    over = 1.1 if floats else 1.0
+    return next((white for white in _WHITES if most <= white * over), most)
+
+
+def _bits(picture: Image.Image, values: Float[np.ndarray, "h w"], most: float) -> int:
+    """How many bits of 16 each number has, by what the file says."""
+    bits = picture.info.get("significant_bits", 0)
+    if not 0 < bits < 16:
+        return _tiff_tags(picture).get(ExifTags.Base.BitsPerSample, (16,))[0]
+    # By the PNG's rules they are the upper ones, and what is dark is a multiple of the rest; many
+    # programs write them as the lower ones.
+    lower = most < 2**bits and (values % 2 ** (16 - bits)).any()
+    return bits if lower else 16
+
+
+def _tiff_tags(picture: Image.Image) -> Mapping[int, Any]:
+    return getattr(picture, "tag_v2", {})
 
 
 def _shorten(picture: Image.Image, longest: float) -> Image.Image:

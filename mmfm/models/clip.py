@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from PIL import Image
 from torch import Tensor, nn
 
@@ -372,11 +372,27 @@ class CLIP(TwoTowers):
         if self.bias is not None and self.config.bias is not None:
             nn.init.constant_(self.bias, self.config.bias)
 
-    def project_image(self, images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b e"]:
+    def forward(
+        self,
+        images: Float[Tensor, "b c y x"] | None = None,
+        ids: Int64[Tensor, "m n"] | None = None,
+        *,
+        keep: Bool[Tensor, "b n"] | None = None,
+    ) -> CLIPOutput:
+        """Put pictures, texts or both into the common space; with `keep`, those patches only."""
+        if images is None or keep is None:
+            return super().forward(images, ids)
+        out = super().forward(ids=ids)
+        out.image = _unit(self.project_image(images, keep))  # b e
+        return out
+
+    def project_image(
+        self, images: Float[Tensor, "b c y x"], keep: Bool[Tensor, "b n"] | None = None
+    ) -> Float[Tensor, "b e"]:
         """Put pictures into the common space, at whatever length the tower gives them."""
         if self.image is None or self.image_projection is None:
             raise BadInput(f"{self.source}: was loaded without its picture tower")
-        return self.image_projection(self.image(images).pooled)
+        return self.image_projection(self.image(images, keep=keep).pooled)
 
     def project_text(self, ids: Int64[Tensor, "b n"]) -> Float[Tensor, "b e"]:
         """Put texts into the common space, at whatever length the tower gives them."""

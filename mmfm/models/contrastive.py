@@ -45,21 +45,26 @@ def info_nce(
     bias: Float[Tensor, ""] | None = None,
     *,
     groups: Int64[Tensor, " b"] | None = None,
+    said: Int64[Tensor, " b"] | None = None,
+    truth: Bool[Tensor, "k w"] | None = None,
     rows: int | None = None,
     team: dist.ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """Ask each picture for its caption among all, and each caption for its picture.
 
     Figure 3 of Radford et al. 2021. Pairs of one group belong together, because they have the same
-    caption, say: the right answer is then spread evenly over them. `rows` bounds the memory.
+    caption, say: the right answer is then spread evenly over them. With `truth`, a table of a row
+    for each group and a column for each thing that may be `said`, it tells what belongs together.
+    `rows` bounds the memory.
     """
     images, texts = _gathered(image, team), _gathered(text, team)  # n d
-    mine, everyone = _numbered(groups, image, team)  # b, n
-
-    def ask(own: Float[Tensor, "b d"], others: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        return _by_rows(partial(_choice, scale, bias), own, mine, others, everyone, rows)
-
-    return (ask(image, texts) + ask(text, images)) / (2 * len(image))
+    shows = _numbered(groups, image, team)  # b, n
+    says = shows if said is None else _numbered(said, image, team)  # b, n
+    of_pictures = partial(_choice, scale, bias, truth)
+    of_texts = partial(_choice, scale, bias, None if truth is None else truth.T)
+    asked = _by_rows(of_pictures, image, shows[0], texts, says[1], rows)
+    asked = asked + _by_rows(of_texts, text, says[0], images, shows[1], rows)
+    return asked / (2 * len(image))
 
 
 def sigmoid_loss(
@@ -69,15 +74,20 @@ def sigmoid_loss(
     bias: Float[Tensor, ""] | None = None,
     *,
     groups: Int64[Tensor, " b"] | None = None,
+    said: Int64[Tensor, " b"] | None = None,
+    truth: Bool[Tensor, "k w"] | None = None,
     rows: int | None = None,
     team: dist.ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """Ask of each picture and each caption, pair by pair, whether they belong together.
 
-    Algorithm 1 of Zhai et al. 2023. Pairs of one group belong together. `rows` bounds the memory.
+    Algorithm 1 of Zhai et al. 2023. Pairs of one group belong together, or what `truth` says does
+    (see `info_nce`). `rows` bounds the memory.
     """
     mine, everyone = _numbered(groups, image, team)  # b, n
-    judge = partial(_verdicts, scale, bias)
+    if said is not None:
+        _, everyone = _numbered(said, image, team)
+    judge = partial(_verdicts, scale, bias, truth)
     total = image.new_zeros((), dtype=scale.dtype)
     for owner, texts in _passed_around(text, team):
         theirs = everyone[owner * len(text) : (owner + 1) * len(text)]
@@ -86,11 +96,13 @@ def sigmoid_loss(
 
 
 def contrastive_loss(
-    kind: Kind, *, chunk: int | None = None
+    kind: Kind, *, chunk: int | None = None, truth: Bool[Tensor, "k w"] | None = None
 ) -> Callable[[nn.Module, dict[str, Tensor]], Float[Tensor, ""]]:
     """A loss for `train.fit`: of a CLIP and a batch of `images`, `ids` and, perhaps, `groups`.
 
-    Under `torchrun` it is that of all processes. `chunk`, in pairs, bounds what it remembers.
+    With `truth`, `groups` tells what each picture shows, and `said` what each caption says. With
+    `keep` only those patches are looked at. Under `torchrun` it is the loss of all processes.
+    `chunk`, in pairs, bounds what it remembers.
     """
     losses = {"info_nce": info_nce, "sigmoid": sigmoid_loss}
     if kind not in losses:
@@ -99,38 +111,52 @@ def contrastive_loss(
         raise BadInput(f"chunks of {chunk} pairs are not possible; name at least one")
 
     def loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
-        images, ids = batch["images"], batch["ids"]
+        images, ids, keep = batch["images"], batch["ids"], batch.get("keep")
         if chunk is None:
-            out = model(images, ids)
+            out = model(images, ids) if keep is None else model(images, ids, keep=keep)
             image, text = out.image, out.text
         else:
             # Through DistributedDataParallel, which must see one forward for every backward.
             out = model(images=None, ids=None)
-            image, text = in_chunks(_unwrapped(model), images, ids, chunk)
+            image, text = in_chunks(_unwrapped(model), images, ids, chunk, keep)
         return losses[kind](
-            image, text, out.scale, out.bias, groups=batch.get("groups"), rows=chunk, team=_team()
+            image,
+            text,
+            out.scale,
+            out.bias,
+            groups=batch.get("groups"),
+            said=batch.get("said"),
+            truth=truth,
+            rows=chunk,
+            team=_team(),
         )
 
     return loss
 
 
 def in_chunks(
-    model: nn.Module, images: Float[Tensor, "b c y x"], ids: Int64[Tensor, "b n"], chunk: int
+    model: nn.Module,
+    images: Float[Tensor, "b c y x"],
+    ids: Int64[Tensor, "b n"],
+    chunk: int,
+    keep: Bool[Tensor, "b n"] | None = None,
 ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
     """The rows of pictures and texts, for whose gradient the towers will run again, by chunks."""
 
-    def image(part: Tensor) -> Tensor:
-        return model(images=part).image
+    def image(part: Tensor, kept: Tensor | None) -> Tensor:
+        return model(images=part).image if kept is None else model(images=part, keep=kept).image
 
     def text(part: Tensor) -> Tensor:
         return model(ids=part).text
 
-    images_of, texts_of = (
-        # Under the autocast and the random numbers of the first time, too.
-        torch.cat([checkpoint(tower, part, use_reentrant=False) for part in whole.split(chunk)])
-        for tower, whole in ((image, images), (text, ids))
-    )
-    return images_of, texts_of
+    parts = images.split(chunk)
+    kept = [None] * len(parts) if keep is None else keep.split(chunk)
+    # Under the autocast and the random numbers of the first time, too.
+    images_of = [
+        checkpoint(image, *both, use_reentrant=False) for both in zip(parts, kept, strict=True)
+    ]
+    texts_of = [checkpoint(text, part, use_reentrant=False) for part in ids.split(chunk)]
+    return torch.cat(images_of), torch.cat(texts_of)
 
 
 # --- the table of every row against every other, some rows at a time ------------------------------
@@ -158,6 +184,7 @@ def _by_rows(
 def _choice(
     scale: Float[Tensor, ""],
     bias: Float[Tensor, ""] | None,
+    truth: Bool[Tensor, "k w"] | None,
     own: Float[Tensor, "b d"],
     mine: Int64[Tensor, " b"],
     others: Float[Tensor, "m d"],
@@ -165,7 +192,7 @@ def _choice(
 ) -> Float[Tensor, ""]:
     """How surprised each row is by its right answers, if it chooses by a softmax."""
     # A bias changes no choice, but DistributedDataParallel waits for every weight's gradient.
-    logits, right = _table(scale, bias, own, mine, others, theirs)  # b m
+    logits, right = _table(scale, bias, truth, own, mine, others, theirs)  # b m
     wanted = right / right.sum(dim=1, keepdim=True)
     return (logits.logsumexp(dim=1) - (wanted * logits).sum(dim=1)).sum()
 
@@ -173,19 +200,21 @@ def _choice(
 def _verdicts(
     scale: Float[Tensor, ""],
     bias: Float[Tensor, ""] | None,
+    truth: Bool[Tensor, "k w"] | None,
     own: Float[Tensor, "b d"],
     mine: Int64[Tensor, " b"],
     others: Float[Tensor, "m d"],
     theirs: Int64[Tensor, " m"],
 ) -> Float[Tensor, ""]:
     """How surprised each cell is by the truth, if it says yes or no by a sigmoid."""
-    logits, right = _table(scale, bias, own, mine, others, theirs)  # b m
+    logits, right = _table(scale, bias, truth, own, mine, others, theirs)  # b m
     return -F.logsigmoid(torch.where(right, logits, -logits)).sum()
 
 
 def _table(
     scale: Float[Tensor, ""],
     bias: Float[Tensor, ""] | None,
+    truth: Bool[Tensor, "k w"] | None,
     own: Float[Tensor, "b d"],
     mine: Int64[Tensor, " b"],
     others: Float[Tensor, "m d"],
@@ -196,7 +225,9 @@ def _table(
     with torch.autocast(own.device.type, enabled=False):
         logits = scale * own @ others.T
         logits = logits if bias is None else logits + bias
-    return logits, rearrange(mine, "b -> b 1") == theirs
+    if truth is None:
+        return logits, rearrange(mine, "b -> b 1") == theirs
+    return logits, truth[rearrange(mine, "b -> b 1"), theirs]
 
 
 # --- many processes -------------------------------------------------------------------------------

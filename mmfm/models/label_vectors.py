@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmfm.models.clip import TwoTowers
+from mmfm.errors import BadInput
+from mmfm.models.clip import CLIP, TwoTowers
 from mmfm.models.retrieval import class_vectors
 
 Progress = Callable[[int, int], None]  # (done, total): labels
@@ -27,6 +28,7 @@ Sentences = Sequence[str]  # all that is said of one label
 _FILE = "label-vectors.sqlite"
 _AT_A_TIME = 64  # labels: so many are lost at most when the reading is interrupted
 _SAMPLED = 64  # numbers of each weight that tell one model from another
+_PROBES = ("A red heart, and 3 blue stars!", "빨간 하트와 파란 별")  # show how texts are cut up
 _LARGEST = 1_000_000_000  # bytes; beyond, the oldest half is let go
 
 
@@ -37,15 +39,37 @@ def fingerprint(model: TwoTowers) -> str:
     """
     digest = hashlib.sha256()
     for name, weight in model.state_dict().items():
-        flat = weight.detach().flatten()
-        step = max(1, len(flat) // _SAMPLED)
         digest.update(f"{name} {tuple(weight.shape)}".encode())
-        digest.update(flat[::step][:_SAMPLED].float().cpu().numpy().tobytes())
+        digest.update(_some(weight).float().cpu().numpy().tobytes())
     tokenizer = model.tokenizer
     if tokenizer is not None:
         digest.update(f"{tokenizer.vocabulary} {tokenizer.clean} {tokenizer.frame}".encode())
     digest.update(repr(model.preprocessing).encode())
     return digest.hexdigest()[:32]
+
+
+def text_fingerprint(model: CLIP) -> str:
+    """Tell text towers apart, with their tokenizers, by the tokens that they make of a text.
+
+    The picture tower is not looked at, so it need not be there; and numbers are looked at in half
+    precision, so a copy of a model that was saved in float16 is the same.
+    """
+    if model.text is None:
+        raise BadInput(f"{model.source}: was loaded without its text tower")
+    digest = hashlib.sha256()
+    for name, weight in model.text.state_dict().items():
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        digest.update(_some(weight).half().cpu().numpy().tobytes())
+    c = model.text.config
+    digest.update(f"{c.heads} {c.activation} {c.causal} {c.norm_eps}".encode())
+    if model.tokenizer is not None:
+        digest.update(model.tokenizer(_PROBES).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _some(weight: Tensor) -> Float[Tensor, " n"]:
+    flat = weight.detach().flatten()
+    return flat[:: max(1, len(flat) // _SAMPLED)][:_SAMPLED]
 
 
 def same_vectors(vectors: Float[Tensor, "k d"], names: Sequence[str]) -> str:

@@ -15,12 +15,14 @@ from torch import Tensor
 from mmfm.data.captions import CaptionedPictures, load_captioned
 from mmfm.data.draws import uniform
 from mmfm.data.labelled import augment
+from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
 from mmfm.machine import pick_device
 from mmfm.models.checkpoints import load_clip, save_clip
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, TwoTowers
 from mmfm.models.contrastive import Kind, contrastive_loss
+from mmfm.models.held_out import examine
 from mmfm.models.retrieval import class_vectors, recall
 from mmfm.models.tokenizer import Tokenizer, learn
 from mmfm.models.vit import ViTConfig
@@ -28,18 +30,21 @@ from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, Scores, reports
 from mmfm.runs import Run, absolute
 from mmfm.team import Team, own_device
-from mmfm.train import Batch, fit
+from mmfm.train import Batch, Examples, fit
 
 _HELD_OUT = 0.1  # of data that has no held-out part of its own
-_CAPTION = 3  # the stream of draws that chooses among the captions of a picture
+_KEEP, _CAPTION = 2, 3  # streams of draws: patches, and captions of a picture
 _HIGHEST_SCALE = math.log(100)  # Radford et al. 2021, section 2.5: a higher one made them diverge
 # What the sigmoid loss begins with (Zhai et al. 2023, section 3.2): nearly all pairs are wrong.
 _SIGMOID = {"scale": math.log(10), "bias": -10.0}
 
+# A mixture has its held-out pictures with it.
+_Pictures = CaptionedPictures | Mixture
+
 
 @dataclass(frozen=True)
 class Pairs:
-    """Where pictures with captions come from."""
+    """Where pictures with captions come from; of a recipe of several sources, their folder."""
 
     data: str
     text: tuple[str, ...] = ()  # the columns that hold captions
@@ -60,13 +65,17 @@ class ClipRecipe(Recipe):
     """
 
     KIND: ClassVar[str] = "clip"
+    MIXES: ClassVar[bool] = True
 
     kind: Kind = "info_nce"
     chunk: int | None = None  # pairs that the towers remember at a time; None: all of them
+    keep_patches: float = 1.0  # share of the patches that the model is shown in training
 
     def __post_init__(self) -> None:
         if self.chunk is not None and self.chunk < 1:
             raise BadInput(f"chunks of {self.chunk} pairs are not possible; name at least one")
+        if not 0 < self.keep_patches <= 1:
+            raise BadInput(f"keep_patches lies above 0 and up to 1, not at {self.keep_patches}")
         if self.plan.accumulate > 1:
             raise BadInput("a batch of pairs is compared as a whole: use chunk, not accumulate")
 
@@ -107,7 +116,8 @@ def train_clip(
     settings = {"mmfm": 1, "train": "clip", **pairs.plain(), "recipe": recipe.plain()}
     # A recipe that cannot be carried out must not leave a folder behind.
     model = build(recipe, pictures)
-    Shown(pictures, recipe, model).batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
+    one = torch.tensor([0])
+    _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     with Team.joined(where), Run.start(out, settings) as run:
         for report in _train(run, model, pictures, held_out, recipe, where, stop):
             if report.step.number == 1 and recipe.plan.batch < asked:
@@ -126,11 +136,7 @@ def resume_clip(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out)
-    if data is not None and settings.get("data") != absolute(data):
-        raise BadRun(
-            f"{out} was trained on {settings.get('data')}, not on {data}; leave out --data"
-        )
+    settings = Run.read_settings(out, data=data)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "clip") as run:
         try:
@@ -152,7 +158,14 @@ def resume_clip(
 
 def _load(
     pairs: Pairs, recipe: ClipRecipe, progress: Callable[[int, int], None] | None
-) -> tuple[CaptionedPictures, CaptionedPictures]:
+) -> tuple[_Pictures, _Pictures]:
+    """What is learned from, and what is held out; a mixture holds out its own."""
+    if recipe.sources:
+        if pairs.text or pairs.names is not None:
+            raise BadInput("this recipe says what its sources are called; no --text, no --names")
+        assert recipe.size is not None  # or it would not be a recipe
+        mixture = load_mixture(recipe.sources, pairs.data, size=recipe.size, progress=progress)
+        return mixture, mixture
     pictures, held_out = load_captioned(
         pairs.data, size=recipe.size, text=pairs.text, names=pairs.names, progress=progress
     )
@@ -174,11 +187,11 @@ def _within(recipe: ClipRecipe, pictures: int, data: str) -> ClipRecipe:
     return recipe.changed({"batch": most}) if recipe.plan.batch > most else recipe
 
 
-def build(recipe: ClipRecipe, pictures: CaptionedPictures) -> CLIP:
+def build(recipe: ClipRecipe, pictures: _Pictures) -> CLIP:
     """The model with its first weights, which the seed decides."""
+    height, width, channels = _shape(pictures)
     if recipe.start is not None:
-        return _begin_with(recipe.start, pictures, recipe)
-    height, width, channels = pictures.images.shape[1:]
+        return _begin_with(recipe.start, (height, width), recipe)
     half = (0.5,) * channels
     given: dict[str, Any] = (_SIGMOID if recipe.kind == "sigmoid" else {}) | dict(recipe.model)
     image: dict[str, Any] = {**given.pop("image", {}), "channels": channels}
@@ -206,16 +219,21 @@ def build(recipe: ClipRecipe, pictures: CaptionedPictures) -> CLIP:
     return model
 
 
-def _begin_with(name: str, pictures: CaptionedPictures, recipe: ClipRecipe) -> CLIP:
+def _shape(pictures: _Pictures) -> tuple[int, ...]:
+    shown = pictures.shape if isinstance(pictures, Mixture) else pictures.images.shape[1:]
+    return tuple(shown)
+
+
+def _begin_with(name: str, sides: tuple[int, int], recipe: ClipRecipe) -> CLIP:
     """A trained model to go on with, with its own tokenizer."""
     model = load_clip(name)
     if not isinstance(model, CLIP) or model.tokenizer is None:
         raise BadInput(f"{name} cannot be trained on: it is no plain CLIP, or has no tokenizer")
-    if model.preprocessing.size != tuple(pictures.images.shape[1:3]):
+    if model.preprocessing.size != sides:
         height, width = model.preprocessing.size
         raise BadInput(
-            f"{name} looks at {height}x{width} pixels, the data has "
-            f"{pictures.images.shape[1]}x{pictures.images.shape[2]}; --size brings it to its size"
+            f"{name} looks at {height}x{width} pixels, the data has {sides[0]}x{sides[1]}; --size "
+            "brings it to its size"
         )
     if recipe.kind == "sigmoid" and model.bias is None:
         raise BadInput(f"{name} has no bias, which the sigmoid loss needs; use info_nce")
@@ -225,8 +243,8 @@ def _begin_with(name: str, pictures: CaptionedPictures, recipe: ClipRecipe) -> C
 def _train(
     run: Run,
     model: CLIP,
-    pictures: CaptionedPictures,
-    held_out: CaptionedPictures,
+    pictures: _Pictures,
+    held_out: _Pictures,
     recipe: ClipRecipe,
     device: torch.device,
     stop: Callable[[], bool],
@@ -237,10 +255,11 @@ def _train(
         if recipe.kind == "info_nce":
             model.scale.data.clamp_(max=_HIGHEST_SCALE)
 
+    truth = pictures.truth.to(device) if isinstance(pictures, Mixture) else None
     steps = fit(
         model,
-        Shown(pictures, recipe, model),
-        contrastive_loss(recipe.kind, chunk=recipe.chunk),
+        _shown(pictures, recipe, model, device),
+        contrastive_loss(recipe.kind, chunk=recipe.chunk, truth=truth),
         recipe.plan,
         averaged=averaged,
         # Muon takes the matrices inside the blocks; the first and last layers are AdamW's.
@@ -258,11 +277,17 @@ def _train(
         steps,
         run,
         measure=lambda count: measure(averaged, held_out, count),
-        held_out=len(held_out),
+        held_out=_held_out(held_out),
         save=lambda: save_clip(averaged, run.folder),
         # Both parts of one set that was split name the same files.
         skipped=tuple(dict.fromkeys(pictures.skipped + held_out.skipped)),
     )
+
+
+def _shown(pictures: _Pictures, recipe: ClipRecipe, model: CLIP, device: torch.device) -> Examples:
+    if isinstance(pictures, Mixture):
+        return ShownMixture(pictures.to(device), recipe, model)
+    return Shown(pictures, recipe, model)
 
 
 class Shown:
@@ -272,11 +297,8 @@ class Shown:
         assert model.tokenizer is not None
         self.pictures, self.recipe, self.preprocessing = pictures, recipe, model.preprocessing
         self.ids = _tokenized(model.tokenizer, pictures.texts)
-        # Where a token looks only at those before it, what stands behind the longest text of a
-        # batch changes nothing, and costs as much as the text.
-        c = model.config.text
-        self.padding_is_unseen = c.causal and c.pool != "last"
-        self.pad = model.tokenizer.frame.pad
+        self.patches = math.prod(model.config.image.grid)
+        self.short = _Short(model)
         self.groups = torch.arange(len(pictures.texts))
         if pictures.meanings is not None:
             self.groups = pictures.meanings.unique(dim=0, return_inverse=True)[1]
@@ -292,15 +314,73 @@ class Shown:
         lot = uniform(seed, epoch, index, 1, stream=_CAPTION).squeeze(1).double()
         text = self.pictures.captions[offsets[index] + (lot * count).long()]
         labels = self.pictures.labels
-        ids = self.ids[text].long()
-        if self.padding_is_unseen:
-            ids = ids[:, : int((ids != self.pad).any(dim=0).nonzero().max()) + 1]
-        return {
+        ids = self.short(self.ids[text].long())
+        batch = {
             "images": augment(images, self.recipe.augment, seed, epoch, index),
             "ids": ids,
             # Pairs that say the same of their pictures are no wrong answers to each other.
             "groups": self.groups[text] if labels is None else labels[index],
         }
+        return batch | _kept(self.recipe, self.patches, seed, epoch, index)
+
+
+class ShownMixture:
+    """Pictures of several sources, each time varied anew and said in other words."""
+
+    def __init__(self, mixture: Mixture, recipe: ClipRecipe, model: CLIP) -> None:
+        assert model.tokenizer is not None
+        self.mixture, self.recipe = mixture, recipe
+        self.preprocessing, self.tokenizer = model.preprocessing, model.tokenizer
+        self.patches = math.prod(model.config.image.grid)
+        self.short = _Short(model)
+
+    def __len__(self) -> int:
+        return len(self.mixture)
+
+    def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
+        drawn = self.mixture.draw(index, epoch, seed)
+        captions, words = self.mixture.say(drawn, index, epoch, seed)
+        batch = {
+            "images": self.mixture.show(drawn, index, epoch, seed, self.preprocessing),
+            "ids": self.short(self.tokenizer(captions)),
+            "groups": drawn.kinds,
+            "said": words,
+        }
+        return batch | _kept(self.recipe, self.patches, seed, epoch, index)
+
+
+class _Short:
+    """Cuts off padding that nothing looks at.
+
+    Where a token looks only at those before it, what stands behind the longest text of a batch
+    changes nothing, and costs as much as the text.
+    """
+
+    def __init__(self, model: CLIP) -> None:
+        assert model.tokenizer is not None
+        c = model.config.text
+        self.padding_is_unseen = c.causal and c.pool != "last"
+        self.pad = model.tokenizer.frame.pad
+
+    def __call__(self, ids: Int64[Tensor, "b n"]) -> Int64[Tensor, "b m"]:
+        if not self.padding_is_unseen:
+            return ids
+        return ids[:, : int((ids != self.pad).any(dim=0).nonzero().max()) + 1]
+
+
+def _kept(
+    recipe: ClipRecipe,
+    patches: int,
+    seed: int,
+    epoch: Int64[Tensor, " b"],
+    index: Int64[Tensor, " b"],
+) -> Batch:
+    """Which patches of each picture are looked at, where not all are."""
+    kept = max(1, round(recipe.keep_patches * patches))
+    if kept == patches:
+        return {}
+    lots = uniform(seed, epoch, index, patches, stream=_KEEP)
+    return {"keep": lots.argsort(dim=1).argsort(dim=1) < kept}
 
 
 def _tokenized(tokenizer: Tokenizer, texts: tuple[str, ...]) -> Tensor:
@@ -312,13 +392,16 @@ def _tokenized(tokenizer: Tokenizer, texts: tuple[str, ...]) -> Tensor:
 # --- how good it is -----------------------------------------------------------------------------
 
 
-def measure(model: TwoTowers, pictures: CaptionedPictures, count: int | None = None) -> Scores:
+def measure(model: TwoTowers, pictures: _Pictures, count: int | None = None) -> Scores:
     """What the model makes of pictures that it was not trained on; `count` of them, spread evenly.
 
     `zero-shot` asks each picture for its class among all, where there are classes; `text R@k` for a
     caption that is true of it among all captions of these pictures; `picture R@k` asks each caption
-    for a picture of which it is true. Is one among the first k?
+    for a picture of which it is true. Is one among the first k? Of a mixture each held-out part is
+    asked in its own way, `count` pictures of each.
     """
+    if isinstance(pictures, Mixture):
+        return _examined(model, pictures, count)
     chosen = torch.linspace(0, len(pictures) - 1, count or len(pictures)).round().long()
     some = pictures.select(chosen)
     image = encode_pictures(model, some)
@@ -333,6 +416,22 @@ def measure(model: TwoTowers, pictures: CaptionedPictures, count: int | None = N
     (scores["text R@1"], text_at_5) = recall(image, text, pairs)
     (scores["picture R@1"], picture_at_5) = recall(text, image, pairs.flip(1))
     return scores | {"text R@5": text_at_5, "picture R@5": picture_at_5}
+
+
+def _examined(model: TwoTowers, mixture: Mixture, count: int | None) -> Scores:
+    """The share of right answers to each sort of question, over all galleries."""
+    right: dict[str, list[Tensor]] = {}
+    for outcome in examine(model, mixture, count):
+        name = f"{outcome.title} {outcome.measure} {outcome.language}"
+        right.setdefault(name, []).append(outcome.right)
+    return {name: float(torch.cat(several).double().mean()) for name, several in right.items()}
+
+
+def _held_out(pictures: _Pictures) -> int:
+    """How many pictures there are to be asked about."""
+    if isinstance(pictures, Mixture):
+        return sum(len(part.kinds) for part in pictures.held_out)
+    return len(pictures)
 
 
 def encode_pictures(model: TwoTowers, pictures: CaptionedPictures) -> Float[Tensor, "n d"]:

@@ -11,22 +11,27 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from mmfm import hub
 from mmfm.data import digits
 from mmfm.data.draws import uniform
 from mmfm.data.labelled import LabelledPictures, augment, load_labelled
+from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
 from mmfm.machine import pick_device
-from mmfm.models.checkpoints import load_vit, save_vit
+from mmfm.models.checkpoints import load_clip, load_vit, save_vit
+from mmfm.models.clip import CLIP
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, reports
 from mmfm.runs import Run, absolute
 from mmfm.team import Team, own_device
-from mmfm.train import Batch, fit
+from mmfm.train import Batch, Examples, fit
 
 _HELD_OUT = 0.1  # of data that has no held-out part of its own
 _KEEP = 2  # the stream of draws that chooses patches; augmentation has its own
+
+_Pictures = LabelledPictures | Mixture  # a mixture has its held-out pictures with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +39,11 @@ class VitRecipe(Recipe):
     """How a vision transformer is taught; [model] has fields of ViTConfig."""
 
     KIND: ClassVar[str] = "vit"
+    MIXES: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     keep_patches: float = 1.0  # share of the patches that the model is shown in training
+    only_head: bool = False  # the rest stays as it is in the model that is begun with
 
     def __post_init__(self) -> None:
         if not 0 < self.keep_patches <= 1 or not 0 <= self.label_smoothing < 1:
@@ -71,8 +78,8 @@ def train_vit(
     Run.check_new(out)  # before the data, which may take long to come
     pictures, held_out = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
-    shown = _Shown(pictures, recipe, _build(recipe, pictures))
-    shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
+    model, one = _build(recipe, pictures), torch.tensor([0])
+    _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     with Team.joined(where), Run.start(out, settings) as run:
         yield from _train(run, pictures, held_out, recipe, where, stop)
 
@@ -87,11 +94,7 @@ def resume_vit(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out)
-    if data is not None and settings.get("data") != absolute(data):
-        raise BadRun(
-            f"{out} was trained on {settings.get('data')}, not on {data}; leave out --data"
-        )
+    settings = Run.read_settings(out, data=data)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "vit") as run:
         try:
@@ -106,7 +109,11 @@ def resume_vit(
 
 def _load(
     data: str, recipe: VitRecipe, progress: Callable[[int, int], None] | None
-) -> tuple[LabelledPictures, LabelledPictures]:
+) -> tuple[_Pictures, LabelledPictures]:
+    if recipe.sources:
+        assert recipe.size is not None  # or it would not be a recipe
+        mixture = load_mixture(recipe.sources, data, size=recipe.size, progress=progress)
+        return mixture, _held_out(mixture)
     grey = recipe.model.get("channels") == 1
     pictures, held_out = load_labelled(data, size=recipe.size, grey=grey, progress=progress)
     if held_out is None:
@@ -119,38 +126,69 @@ def _load(
     return pictures, held_out
 
 
-def _build(recipe: VitRecipe, pictures: LabelledPictures) -> ViT:
+def _held_out(mixture: Mixture) -> LabelledPictures:
+    """The pictures of all classes that a mixture holds out."""
+    if strange := [part.title for part in mixture.held_out if part.way != "name"]:
+        raise BadInput(f"{strange[0]}: these pictures have no classes that a ViT could name")
+    images = torch.cat([part.images for part in mixture.held_out])
+    labels = torch.cat([part.kinds for part in mixture.held_out])
+    return LabelledPictures(images, labels, _names(mixture), "what is held out")
+
+
+def _names(pictures: _Pictures) -> tuple[str, ...]:
+    """What the classes are called; in a mixture by their usual names."""
+    if isinstance(pictures, LabelledPictures):
+        return pictures.names
+    return tuple(next(iter(kind.names.values()))[0] for kind in pictures.kinds)
+
+
+def _build(recipe: VitRecipe, pictures: _Pictures) -> ViT:
     """The model with its first weights, which the seed decides."""
-    height, width, channels = pictures.images.shape[1:]
-    half = (0.5,) * channels
+    mixed = isinstance(pictures, Mixture)
+    height, width, channels = pictures.shape if mixed else pictures.images.shape[1:]
+    names, half = _names(pictures), (0.5,) * channels
     if recipe.start is not None:
-        return _begin_with(load_vit(recipe.start), pictures, recipe)
+        return _begin_with(_tower(recipe.start), (height, width, channels), names, recipe)
+    if recipe.only_head:
+        raise BadInput("only_head learns on top of a trained model: name one, --start clip-nano")
     fixed: dict[str, Any] = {
         "image_size": (height, width),
         "channels": channels,
-        "classes": len(pictures.names),
+        "classes": len(names),
     }
     try:
         config = ViTConfig(**{**recipe.model, **fixed})
     except TypeError as error:
         raise BadInput(f"the recipe's [model] does not fit a ViT ({error})") from error
-    model = ViT(config, Preprocessing((height, width), half, half), pictures.names)
+    model = ViT(config, Preprocessing((height, width), half, half), names)
     model.reset(torch.Generator().manual_seed(recipe.plan.seed))
     return model
 
 
-def _begin_with(model: ViT, pictures: LabelledPictures, recipe: VitRecipe) -> ViT:
+def _tower(name: str) -> ViT:
+    """A ViT, or the picture tower of a CLIP of ours."""
+    settings = hub.find(name).settings() or {}
+    if "mmfm" not in settings or settings.get("model") != "clip":
+        return load_vit(name)
+    clip = load_clip(name, towers="image")
+    assert isinstance(clip, CLIP) and clip.image is not None
+    return clip.image
+
+
+def _begin_with(
+    model: ViT, shape: tuple[int, int, int], names: tuple[str, ...], recipe: VitRecipe
+) -> ViT:
     """A trained model to go on with; for other classes than its own it gets a fresh head."""
-    height, width, channels = pictures.images.shape[1:]
+    height, width, channels = shape
     c = model.config
     if (*c.image_size, c.channels) != (height, width, channels):
         raise BadInput(
             f"{recipe.start} looks at {c.image_size[0]}x{c.image_size[1]} pixels and {c.channels} "
             f"channels, the data has {height}x{width} and {channels}; --size brings it to its size"
         )
-    if model.labels == pictures.names:
+    if model.labels == names:
         return model
-    fresh = ViT(replace(c, classes=len(pictures.names)), model.preprocessing, pictures.names)
+    fresh = ViT(replace(c, classes=len(names)), model.preprocessing, names)
     heads = ("head.", "distillation_head.")
     kept = {k: v for k, v in model.state_dict().items() if not k.startswith(heads)}
     fresh.load_state_dict(fresh.state_dict() | kept)
@@ -159,17 +197,20 @@ def _begin_with(model: ViT, pictures: LabelledPictures, recipe: VitRecipe) -> Vi
 
 def _train(
     run: Run,
-    pictures: LabelledPictures,
+    pictures: _Pictures,
     held_out: LabelledPictures,
     recipe: VitRecipe,
     device: torch.device,
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
     model = _build(recipe, pictures)
+    if recipe.only_head:
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(name.startswith("head."))
     averaged = copy.deepcopy(model)
     steps = fit(
         model,
-        _Shown(pictures, recipe, model),
+        _shown(pictures, recipe, model, device),
         _Loss(recipe.label_smoothing),
         recipe.plan,
         averaged=averaged,
@@ -177,7 +218,7 @@ def _train(
         matrices=[
             name
             for name, p in model.named_parameters()
-            if name.startswith("blocks.") and p.ndim == 2
+            if name.startswith("blocks.") and p.ndim == 2 and p.requires_grad
         ],
         run=run,
         device=device,
@@ -194,13 +235,48 @@ def _train(
     )
 
 
+def _shown(pictures: _Pictures, recipe: VitRecipe, model: ViT, device: torch.device) -> Examples:
+    if isinstance(pictures, Mixture):
+        return _ShownMixture(pictures.to(device), recipe, model)
+    return _Shown(pictures, recipe, model)
+
+
+class _ShownMixture:
+    """Pictures of several sources, each varied as its source says."""
+
+    def __init__(self, mixture: Mixture, recipe: VitRecipe, model: ViT) -> None:
+        self.mixture, self.preprocessing = mixture, model.preprocessing
+        self.keep = _Keep(recipe, model)
+
+    def __len__(self) -> int:
+        return len(self.mixture)
+
+    def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
+        drawn = self.mixture.draw(index, epoch, seed)
+        images = self.mixture.show(drawn, index, epoch, seed, self.preprocessing)
+        return {"images": images, "labels": drawn.kinds} | self.keep(index, epoch, seed)
+
+
+class _Keep:
+    """Which patches of each picture are shown, where not all are."""
+
+    def __init__(self, recipe: VitRecipe, model: ViT) -> None:
+        self.patches = model.config.grid[0] * model.config.grid[1]
+        self.kept = max(1, round(recipe.keep_patches * self.patches))
+
+    def __call__(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
+        if self.kept == self.patches:
+            return {}
+        lots = uniform(seed, epoch, index, self.patches, stream=_KEEP)
+        return {"keep": lots.argsort(dim=1).argsort(dim=1) < self.kept}
+
+
 class _Shown:
     """The training pictures, varied anew each time they are shown."""
 
     def __init__(self, pictures: LabelledPictures, recipe: VitRecipe, model: ViT) -> None:
         self.pictures, self.recipe, self.preprocessing = pictures, recipe, model.preprocessing
-        self.patches = model.config.grid[0] * model.config.grid[1]
-        self.kept = max(1, round(recipe.keep_patches * self.patches))
+        self.keep = _Keep(recipe, model)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -211,10 +287,7 @@ class _Shown:
             "images": augment(images, self.recipe.augment, seed, epoch, index),
             "labels": self.pictures.labels[index],
         }
-        if self.kept < self.patches:
-            lots = uniform(seed, epoch, index, self.patches, stream=_KEEP)
-            batch["keep"] = lots.argsort(dim=1).argsort(dim=1) < self.kept
-        return batch
+        return batch | self.keep(index, epoch, seed)
 
 
 class _Loss:

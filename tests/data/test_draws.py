@@ -142,3 +142,20 @@ def test_a_class_of_two_is_on_both_sides_and_one_of_one_is_trained_on():
 def test_a_share_of_nothing_or_all_is_refused(fraction):
     with pytest.raises(BadInput):
         stratified(torch.arange(4), fraction, seed=0)
+
+
+def test_a_key_for_a_generator_is_another_for_every_address():
+    places = [
+        (seed, epoch, index, stream)
+        for seed in range(4)
+        for epoch in range(5)
+        for index in range(100)
+        for stream in range(3)
+    ]
+    keys = [draws.key(*place) for place in places]
+    assert keys == [draws.key(*place) for place in places]
+    assert len(set(keys)) == len({key % 2**32 for key in keys}) == len(keys)
+    assert min(keys) >= 0 and max(keys) < 2**63
+    # A generator takes any of them, and half of all bits are set.
+    torch.Generator().manual_seed(max(keys))
+    assert 0.49 < np.mean([key.bit_count() / 63 for key in keys]) < 0.51

@@ -14,14 +14,25 @@ import torch
 from PIL import Image
 
 from mmfm.data import decode, digits
-from mmfm.data.labelled import Augment, LabelledPictures, augment, load_labelled
+from mmfm.data.decode import Sides
+from mmfm.data.labelled import (
+    NO_LABEL,
+    Augment,
+    LabelledPictures,
+    Parts,
+    augment,
+    load_labelled,
+    load_parts,
+)
 from mmfm.errors import BadData, BadInput, NotHere
 
 COLOURS = ("red", "lime", "blue", "black", "white")
 NAMES = ["고양이", "dog", "bird", "fish", "frog"]
 
 
-def picture_bytes(colour: str, size: tuple[int, int] = (8, 8), kind: str = "PNG") -> bytes:
+def picture_bytes(
+    colour: str | tuple[int, int, int], size: tuple[int, int] = (8, 8), kind: str = "PNG"
+) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, kind)
     return file.getvalue()
@@ -383,6 +394,139 @@ def test_split_and_select_keep_pictures_with_their_labels():
     assert torch.bincount(held_out.labels).tolist() == [5, 5, 5]
 
 
+# Three parts, with labels or without --------------------------------------------------------------
+
+
+def counts(parts: Parts) -> tuple[int, int, int]:
+    return len(parts.train), len(parts.apart), len(parts.test)
+
+
+def values(pictures: LabelledPictures) -> list[int]:
+    return pictures.images[:, 0, 0, 0].tolist()
+
+
+def numbered(folder: Path, count: int, first: int = 0) -> None:
+    """Pictures whose first channel tells which they are."""
+    for number in range(first, first + count):
+        write(folder / f"{number:03}.png", picture_bytes((number, 9, 9)))
+
+
+def mnist_like(folder: Path, count: int) -> None:
+    """A set of tiny pictures that hold their number in the training file."""
+    numbers = np.arange(count)
+    images = np.zeros((count, 2, 2), np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = numbers // 256, numbers % 256
+    arrays = (images, numbers % 10, np.full((30, 2, 2), 255), np.arange(30) % 10)
+    for name, array in zip(digits.FILES, arrays, strict=True):
+        sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+        head = bytes([0, 0, 8, array.ndim])
+        write(folder / name, head + sizes + array.astype(np.uint8).tobytes())
+
+
+def test_of_mnist_the_first_50_000_train_and_the_last_10_000_are_apart(tmp_path):
+    mnist_like(tmp_path, 60_000)
+    parts = load_parts(str(tmp_path))
+    order = [
+        256 * p.images[:, 0, 0, 0].int() + p.images[:, 0, 1, 0] for p in (parts.train, parts.apart)
+    ]
+    assert torch.equal(order[0], torch.arange(50_000, dtype=torch.int32))
+    assert torch.equal(order[1], torch.arange(50_000, 60_000, dtype=torch.int32))
+    assert torch.equal(parts.apart.labels, torch.arange(50_000, 60_000) % 10)
+    assert len(parts.test) == 30 and values(parts.test) == [255] * 30
+
+
+def test_other_sets_give_a_tenth_of_every_class_to_either_side(tmp_path):
+    mnist_like(tmp_path, 900)
+    parts = load_parts(str(tmp_path))
+    assert counts(parts) == (800, 100, 30)
+    assert torch.bincount(parts.apart.labels).tolist() == [10] * 10
+    assert counts(load_parts("digits")) == (1067, 131, 599)
+    for name, first in (("a", 0), ("b", 60)):
+        numbered(tmp_path / "folders" / name, 60, first)
+    parts = load_parts(str(tmp_path / "folders"))
+    assert counts(parts) == (96, 12, 12)
+    for part in (parts.apart, parts.test):
+        assert torch.bincount(part.labels).tolist() == [6, 6]
+    everything = [v for part in (parts.train, parts.apart, parts.test) for v in values(part)]
+    assert sorted(everything) == list(range(120))
+    again = load_parts(str(tmp_path / "folders"))
+    assert values(again.apart) == values(parts.apart)
+
+
+def test_a_folder_of_pictures_needs_no_classes(tmp_path):
+    numbered(tmp_path, 20)
+    write(tmp_path / "notes.txt", b"beside the pictures")
+    write(tmp_path / ".hidden.png", picture_bytes("red"))
+    write(tmp_path / "torn.png", b"\x89PNG\r\n\x1a\n and no more")
+    parts = load_parts(str(tmp_path))
+    assert counts(parts) == (16, 2, 2)
+    for part in (parts.train, parts.apart, parts.test):
+        assert part.names == () and (part.labels == NO_LABEL).all()
+    assert [Path(which).name for which, _ in parts.train.skipped] == ["torn.png"]
+    with pytest.raises(BadData, match="class folders"):
+        load_labelled(str(tmp_path), size=None)
+
+
+def test_one_class_is_no_class_and_pictures_beside_two_have_none(tmp_path):
+    numbered(tmp_path / "photos" / "deep", 10)
+    assert load_parts(str(tmp_path)).train.names == ()
+    numbered(tmp_path / "more", 10, first=10)
+    numbered(tmp_path, 10, first=20)
+    parts = load_parts(str(tmp_path))
+    assert parts.train.names == ("more", "photos")
+    for part in (parts.train, parts.apart, parts.test):
+        for value, label in zip(values(part), part.labels.tolist(), strict=True):
+            assert label == (1 if value < 10 else 0 if value < 20 else NO_LABEL)
+
+
+def test_train_and_test_folders_are_parts_without_classes_too(tmp_path):
+    numbered(tmp_path / "train", 18)
+    numbered(tmp_path / "test", 5, first=100)
+    parts = load_parts(str(tmp_path))
+    assert counts(parts) == (16, 2, 5) and values(parts.test) == list(range(100, 105))
+    assert parts.train.names == ()
+    numbered(tmp_path / "steam", 5)  # now they are classes like any other
+    assert load_parts(str(tmp_path)).train.names == ("steam", "test", "train")
+
+
+def test_a_parquet_file_needs_no_labels(tmp_path):
+    path = table(tmp_path / "x.parquet", label=None, labels=[0] * 10, text=["a caption"] * 10)
+    parts = load_parts(str(path))
+    assert counts(parts) == (8, 1, 1) and parts.train.names == ()
+    path = table(tmp_path / "y.parquet", [0, 1, None, 0, 1, -1] * 5)
+    parts = load_parts(str(path))
+    labels = torch.cat([parts.train.labels, parts.apart.labels, parts.test.labels])
+    assert parts.train.names == ("0", "1") and parts.train.skipped == ()
+    assert torch.bincount(labels + 1).tolist() == [10, 10, 10]
+
+
+def test_channels_are_as_the_pictures_are(tmp_path):
+    for number in range(10):
+        write(tmp_path / f"{number}.png", picture_bytes((number, number, number)))
+    grey = load_parts(str(tmp_path))
+    assert grey.train.images.shape == (8, 8, 8, 1)
+    write(tmp_path / "10.png", picture_bytes((1, 1, 2)))
+    assert load_parts(str(tmp_path)).train.images.shape[3] == 3
+    (tmp_path / "10.png").unlink()
+    for name in ("a.png", "b.png"):
+        write(tmp_path / "sub" / "test" / name, picture_bytes("red"))
+        write(tmp_path / "sub" / "train" / name, picture_bytes("white"))
+    mixed = load_parts(str(tmp_path / "sub"))
+    assert mixed.train.images.shape[3] == mixed.test.images.shape[3] == 3
+
+
+def test_sizes_that_are_not_wanted_are_refused(tmp_path):
+    numbered(tmp_path, 3)
+    with pytest.raises(BadData, match=r"8x8, where 10x10 to 64x64 is wanted.*--size"):
+        load_parts(str(tmp_path), sides=Sides(10, 64))
+    with pytest.raises(BadInput, match="size 9 is not possible"):
+        load_parts(str(tmp_path), size=9, sides=Sides(10, 64))
+    assert load_parts(str(tmp_path), size=12, sides=Sides(10, 64)).train.images.shape[1] == 12
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadData, match="no readable picture"):
+        load_parts(str(tmp_path / "empty"))
+
+
 # Augmentation -------------------------------------------------------------------------------------
 
 ALL = Augment(flip=True, shift=3, erase=0.5, brightness=0.2, contrast=0.3)
@@ -446,6 +590,27 @@ def test_erase_fills_one_rectangle_with_the_mean_colour_as_often_as_asked():
         assert torch.allclose(result[:, mask], image.mean(dim=(1, 2))[:, None])
 
 
+def test_zoom_shows_a_part_as_large_as_the_whole_and_every_corner_occurs():
+    ramp = torch.linspace(0, 1, 32)
+    images = torch.stack([ramp[None, :].expand(32, 32), ramp[:, None].expand(32, 32)])  # x and y
+    out = augment(images.expand(400, 2, 32, 32), Augment(zoom=0.5), 0, 0, torch.arange(400))
+    first, last = out[:, 0, 0], out[:, 0, -1]  # along x, of the first row and the last
+    wide = out[:, 0, 0, -1] - out[:, 0, 0, 0]
+    tall = out[:, 1, -1, 0] - out[:, 1, 0, 0]
+    assert torch.allclose(first, last, atol=1e-6)  # upright
+    for side in (wide, tall):
+        assert 0.49 < side.min() < 0.56 and 0.94 < side.max() <= 1 + 1e-6
+    assert 0.02 < (wide - tall).abs().max() < 0.14
+    left, top = out[:, 0, 0, 0], out[:, 1, 0, 0]
+    assert left.min() < 0.01 and left.max() > 0.4 and top.max() > 0.4
+    for image in (left, top, 1 - out[:, 0, 0, -1]):
+        assert image.min() >= -1e-6  # nothing from outside the picture
+    assert torch.equal(augment(images[None], Augment(), 0, 0, torch.arange(1))[0], images)
+    some = torch.tensor([7, 50])
+    again = augment(images.expand(2, 2, 32, 32), Augment(zoom=0.5), 0, 0, some)
+    assert torch.equal(again, out[some])
+
+
 def test_brightness_and_contrast_stay_within_their_limits():
     images = batch(400)
     out = augment(images, Augment(brightness=0.2, contrast=0.5), 0, 0, torch.arange(400))
@@ -464,7 +629,10 @@ def test_a_picture_of_one_pixel_can_be_varied_but_not_shifted():
         augment(one, Augment(shift=1), 0, 0, torch.arange(4))
 
 
-@pytest.mark.parametrize("wrong", [{"shift": -1}, {"erase": 1.5}, {"brightness": -0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"shift": -1}, {"erase": 1.5}, {"brightness": -0.1}, {"zoom": 1.0}, {"zoom": -0.1}],
+)
 def test_a_recipe_that_cannot_be_is_refused(wrong):
     with pytest.raises(BadInput):
         Augment(**wrong)

@@ -7,12 +7,13 @@ import os
 import struct
 import sys
 import threading
+import zlib
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
-from nasty import adobe_rgb, display_p3, png, saved, tiff_16
+from nasty import adobe_rgb, display_p3, photo, png, png_part, saved, tiff_16
 from PIL import Image, ImageCms
 
 from mmfm.data.pictures import Preprocessing, as_rgb, open_picture, read_picture_file
@@ -87,6 +88,99 @@ def test_deep_grey_of_other_kinds_is_scaled_too():
     assert first(Image.fromarray(np.full((1, 1), 0.5, np.float32))) == (128, 128, 128)
     assert first(Image.fromarray(np.full((1, 1), 200.0, np.float32))) == (200, 200, 200)
     assert first(Image.fromarray(np.full((1, 1), np.nan, np.float32))) == (0, 0, 0)
+
+
+def greys(picture) -> list[int]:
+    """The first row, which must be grey."""
+    row = np.asarray(as_rgb(picture))[0]
+    assert (row == row[:, :1]).all()
+    return row[:, 0].tolist()
+
+
+def grey_tiff(values: bytes, width: int, bits: int, photometric: int, kind: int = 1) -> bytes:
+    """A TIFF of one row; 0 is white in photometric 0; kind 3 is floats."""
+    short, long = 3, 4
+    tags = [
+        (256, short, 1, width), (257, short, 1, 1), (258, short, 1, bits), (259, short, 1, 1),
+        (262, short, 1, photometric), (273, long, 1, 146), (277, short, 1, 1), (278, short, 1, 1),
+        (279, long, 1, len(values)), (284, short, 1, 1), (339, short, 1, kind),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + values
+
+
+@pytest.mark.parametrize("kind", ["array", "TIFF"])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 0.5, 1.0], [0, 128, 255]),
+        ([-0.1, 0.5, 1.05], [0, 128, 255]),
+        ([0, 0.5, 2.0], [0, 128, 255]),
+        ([0, 128, 255], [0, 128, 255]),
+        ([-9, 128, 262], [0, 128, 255]),
+        ([0, 2048, 4095], [0, 128, 255]),
+        ([0, 32896, 65535], [0, 128, 255]),
+        ([0, 512_000, 1_020_000], [0, 128, 255]),
+        ([np.nan, np.inf, 0.5], [0, 255, 128]),
+        ([0, -5, -np.inf], [0, 0, 0]),
+    ],
+)
+def test_floats_are_scaled_by_the_range_that_they_fill(values, expected, kind):
+    picture = Image.fromarray(np.array([values], np.float32))
+    if kind == "TIFF":
+        picture = open_picture(io.BytesIO(saved(picture, "TIFF")))
+    assert greys(picture) == expected
+
+
+@pytest.mark.parametrize("kind", ["array", "TIFF"])
+@pytest.mark.parametrize("most", [255, 4095, 65535, 1_020_000])
+def test_whole_numbers_of_32_bits_are_scaled_by_the_range_that_they_fill(most, kind):
+    picture = Image.fromarray(np.array([[0, round(most * 128 / 255), most]], np.int32))
+    if kind == "TIFF":
+        picture = open_picture(io.BytesIO(saved(picture, "TIFF")))
+    assert greys(picture) == [0, 128, 255]
+
+
+def test_a_dark_picture_of_16_bits_stays_dark():
+    dark = np.array([[0, 128, 255]], np.uint16)
+    assert greys(open_picture(io.BytesIO(saved(Image.fromarray(dark), "PNG")))) == [0, 0, 1]
+    assert greys(open_picture(io.BytesIO(b"P5 3 1 65535\n" + dark.astype(">u2").tobytes()))) == [
+        0, 0, 1,
+    ]  # fmt: skip
+
+
+def test_deep_grey_in_which_0_is_white_is_no_negative():
+    deep = struct.pack("<3H", 0, 32896, 65535)
+    assert greys(open_picture(io.BytesIO(grey_tiff(deep, 3, 16, 1)))) == [0, 128, 255]
+    assert greys(open_picture(io.BytesIO(grey_tiff(deep, 3, 16, 0)))) == [255, 127, 0]
+    floats = struct.pack("<3f", 0, 0.25, 1)
+    assert greys(open_picture(io.BytesIO(grey_tiff(floats, 3, 32, 0, kind=3)))) == [255, 191, 0]
+
+
+def test_twelve_bits_are_scaled_where_the_file_says_so():
+    tiff = grey_tiff(b"\x00\x08\x00\xff\xf0\x00", 4, 12, 1)
+    assert greys(open_picture(io.BytesIO(tiff))) == [0, 128, 255, 0]
+    note = png_part(b"sBIT", b"\x0c")
+    raw = png(3, 1, 16, 0, b"\0" + struct.pack(">3H", 0, 2048, 4095), note)
+    assert greys(open_picture(io.BytesIO(raw))) == [0, 128, 255]
+    # As the PNG's rules have it: the twelve are the upper ones of sixteen.
+    spread = png(3, 1, 16, 0, b"\0" + struct.pack(">3H", 0, 2048 << 4, 4095 << 4), note)
+    assert greys(open_picture(io.BytesIO(spread))) == [0, 128, 255]
+    dark = png(3, 1, 16, 0, b"\0" + struct.pack(">3H", 0, 128 << 4, 255 << 4), note)
+    assert greys(open_picture(io.BytesIO(dark))) == [0, 8, 16]
+    for wrong in (b"", b"\0", b"\x10", b"\xff"):
+        data = png(1, 1, 16, 0, b"\0\x80\x80", png_part(b"sBIT", wrong))
+        assert greys(open_picture(io.BytesIO(data))) == [128]
+
+
+def test_the_transparent_colour_of_16_bits_is_white_and_no_other():
+    key, near, far = (0, 0, 0x1234), (0, 0, 0x1235), (65535, 0, 0)
+    rows = b"\0" + struct.pack(">9H", *key, *near, *far)
+    data = png(3, 1, 16, 2, rows, png_part(b"tRNS", struct.pack(">3H", *key)))
+    row = np.asarray(open_picture(io.BytesIO(data)))[0].tolist()
+    assert row == [[255, 255, 255], [0, 0, 0x12], [255, 0, 0]]
+    grey = png(2, 1, 16, 0, b"\0" + struct.pack(">2H", 9, 8), png_part(b"tRNS", b"\0\x09"))
+    assert greys(open_picture(io.BytesIO(grey))) == [255, 0]
 
 
 def test_transparent_parts_are_white():
@@ -425,6 +519,139 @@ def test_a_whole_jpeg_may_end_in_grey():
         data = saved(picture, "JPEG", **options)
         assert open_picture(io.BytesIO(data)).size == (64, 64)
         assert open_picture(io.BytesIO(data + bytes(100)), at_least=8).size == (16, 16)
+
+
+@pytest.mark.parametrize("restart", [{}, {"restart_marker_blocks": 4}])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("ground", [None, "black", (128, 128, 128)])
+def test_a_jpeg_lacks_its_end_bytes_and_nothing_else(progressive, ground, restart):
+    """Cut anywhere before, it is refused; where it opens it is the whole one, bit for bit."""
+    picture = photo(48, 40)
+    if ground is not None:
+        picture.paste(ground, (0, 20, 48, 40))
+    whole = saved(picture, "JPEG", quality=70, progressive=progressive, **restart)
+    wholly, smaller = (np.asarray(open_picture(io.BytesIO(whole), at_least=n)) for n in (None, 8))
+    opened = set()
+    for missing in range(1, len(whole)):
+        data = whole[:-missing]
+        try:
+            assert np.array_equal(open_picture(io.BytesIO(data)), wholly), missing
+        except UnreadablePicture:
+            continue
+        assert np.array_equal(open_picture(io.BytesIO(data), at_least=8), smaller), missing
+        opened.add(missing)
+    assert {1, 2} <= opened and max(opened) <= 6
+
+
+def test_a_jpeg_without_end_bytes_is_refused_where_other_bytes_stand_for_its_pixels():
+    whole = saved(photo(48, 40), "JPEG", quality=70)
+    other = np.random.default_rng(0).integers(0, 255, 4000, dtype=np.uint8).tobytes()
+    for behind in (bytes(4000), other):
+        for cut in range(len(whole) // 2, len(whole) - 2, 5):
+            assert "cut short" in refused(io.BytesIO(whole[:cut] + behind)), cut
+
+
+# A PNG is what its checksums say ------------------------------------------------------------------
+
+
+def parts(data: bytes) -> list[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk of a PNG."""
+    found, at = [], 8
+    while at < len(data):
+        end = at + 12 + struct.unpack(">I", data[at : at + 4])[0]
+        found.append((data[at + 4 : at + 8], at, end))
+        at = end
+    return found
+
+
+def test_a_png_whose_second_half_is_zeros_is_refused():
+    few, several = saved(photo(200, 150), "PNG"), saved(noise(300, 300), "PNG")
+    assert sum(name == b"IDAT" for name, _, _ in parts(several)) > 2
+    for data in (few, several):
+        open_picture(io.BytesIO(data))
+        for kept in (0.3, 0.5, 0.7, 0.97):
+            half = int(len(data) * kept)
+            line = refused(io.BytesIO(data[:half] + bytes(len(data) - half)))
+            assert "damaged" in line
+
+
+def test_no_changed_byte_of_a_png_s_pixels_goes_unseen():
+    data = saved(photo(32, 24).quantize(16), "PNG")
+    whole = np.asarray(open_picture(io.BytesIO(data)))
+    ends = next(end for name, _, end in parts(data) if name == b"IDAT")
+    for at in range(8, ends):
+        damaged = bytearray(data)
+        damaged[at] ^= 0x10
+        try:
+            assert np.array_equal(open_picture(io.BytesIO(bytes(damaged))), whole), at
+        except UnreadablePicture as error:
+            assert "damaged" in error.reason, at
+        else:
+            raise AssertionError(f"byte {at} holds pixels, or where they lie")
+
+
+NOTES = [
+    png_part(b"tEXt", b"Comment\0words"), png_part(b"zTXt", b"Comment\0\0" + zlib.compress(b"x")),
+    png_part(b"iTXt", b"Comment\0\0\0\0\0words"), png_part(b"tIME", bytes((7, 230, 1, 1, 1, 1, 1))),
+    png_part(b"iCCP", b"wide\0\0" + zlib.compress(display_p3())), png_part(b"gAMA", bytes(4)),
+    png_part(b"pHYs", bytes(9)), png_part(b"prVt", b"of a program"), png_part(b"sRGB", b"\0"),
+    png_part(b"eXIf", b"MM\0*\0\0\0\x08\0\0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda note: note[4:8].decode())
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_a_damaged_note_about_a_png_leaves_its_pixels_readable(note, where):
+    whole = saved(noise(9, 9), "PNG")
+    at = 33 if where == "before" else len(whole) - 12
+    for wrong in (-1, 9):
+        damaged = bytearray(note)
+        damaged[wrong] ^= 0xFF
+        opened = open_picture(io.BytesIO(whole[:at] + bytes(damaged) + whole[at:]))
+        assert np.array_equal(opened, noise(9, 9))
+
+
+def test_a_png_cut_behind_its_pixels_opens():
+    whole = saved(noise(9, 9), "PNG")
+    data = whole[:-12] + NOTES[0] + whole[-12:]
+    for cut in range(len(whole) - 12, len(data)):
+        assert np.array_equal(open_picture(io.BytesIO(data[:cut])), noise(9, 9)), cut
+
+
+def test_damage_in_a_later_frame_leaves_the_first_readable():
+    frames = [noise(16, 16, seed) for seed in range(3)]
+    data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    later = [part for part in parts(data) if part[0] in (b"acTL", b"fcTL", b"fdAT")]
+    assert {name for name, _, _ in later} == {b"acTL", b"fcTL", b"fdAT"}
+    for name, _, end in later:
+        damaged = bytearray(data)
+        damaged[end - 5] ^= 0xFF
+        assert np.array_equal(open_picture(io.BytesIO(bytes(damaged))), frames[0]), name
+
+
+# The reason is true, and a person's ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ICO", "AVIF", "QOI", "WEBP", "GIF", "TIFF", "JPEG2000", "PNG"])
+def test_what_was_cut_is_called_so_in_words_for_a_person(kind):
+    data = saved(photo(64, 64), kind)
+    for cut in (*range(1, 120), *np.linspace(120, len(data) * 0.95, 30).astype(int)):
+        line = refused(io.BytesIO(data[:cut]))
+        assert "cut short" in line, cut
+        for strange in ("unpack", "index", "literal", "NoneType", "error -", "a AVIF", "a ICO"):
+            assert strange not in line, cut
+
+
+def test_the_article_fits_the_kind():
+    assert "an AVIF file that is" in refused(io.BytesIO(saved(photo(), "AVIF")[:40]))
+    assert "an ICO file that is" in refused(io.BytesIO(saved(photo(), "ICO")[:20]))
+    assert "a GIF file that is" in refused(io.BytesIO(saved(photo(), "GIF")[:20]))
+    assert refused(io.BytesIO(b"x")).endswith("only 1 byte")
+
+
+def test_two_bytes_of_an_icon_do_not_make_one():
+    for head in (bytes(5000), b"\0\0\1\0" + bytes(99), b"\0\0\1\0\1\0" + b"\xff" * 99):
+        assert "not a picture" in refused(io.BytesIO(head))
 
 
 # The tensor is the publisher's own ----------------------------------------------------------------

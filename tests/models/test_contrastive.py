@@ -51,6 +51,22 @@ def batch(count: int = PAIRS) -> dict[str, Tensor]:
     }
 
 
+HOW = ("groups", "alone", "truth", "some patches")
+
+
+def known(how: str) -> tuple[dict[str, Tensor], Tensor | None]:
+    """A batch of which more or less is known: (the batch, what is true of what)."""
+    pairs, table = batch(), None
+    if how == "alone":
+        del pairs["groups"]
+    if how == "truth":
+        pairs |= truth()
+        table = pairs.pop("table")
+    if how == "some patches":
+        pairs["keep"] = torch.tensor([[True, False, False, True], [False, True, True, False]] * 4)
+    return pairs, table
+
+
 def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     model.zero_grad()
     loss.backward()
@@ -106,6 +122,54 @@ def test_pairs_of_one_group_are_right_answers_of_each_other() -> None:
         torch.testing.assert_close(alone, loss(image, text, scale))
 
 
+def truth() -> dict[str, Tensor]:
+    """What 5 kinds show and 7 words say: `table[kind, word]`, and what a batch shows and says."""
+    table = torch.eye(5, 7, dtype=torch.bool)
+    table[0:3, 5] = table[2:5, 6] = table[4, 0] = True
+    return {
+        "table": table,
+        "groups": torch.tensor([0, 1, 2, 3, 4, 2, 0, 4]),
+        "said": torch.tensor([5, 1, 6, 3, 6, 2, 0, 0]),
+    }
+
+
+def test_what_is_true_of_several_pictures_is_a_right_answer_to_each() -> None:
+    """Against plain loops, both ways round: who is a dog, and what is a Chihuahua?"""
+    image, text, scale = rows(1), rows(2), torch.tensor(5.0, dtype=torch.float64)
+    table, groups, said = truth().values()
+    logits = scale * image @ text.T
+    right = [[bool(table[groups[i], said[j]]) for j in range(PAIRS)] for i in range(PAIRS)]
+    assert right != [list(column) for column in zip(*right, strict=True)]
+    assert all(right[i][i] for i in range(PAIRS))
+    total = 0.0
+    for i in range(PAIRS):
+        for line, true in (
+            (logits[i], right[i]),
+            (logits[:, i], [right[j][i] for j in range(PAIRS)]),
+        ):
+            chances = line.softmax(dim=0)
+            logs = [chances[j].log() for j in range(PAIRS) if true[j]]
+            total -= sum(logs) / len(logs)
+    known = {"groups": groups, "said": said, "truth": table}
+    found = info_nce(image, text, scale, **known)
+    torch.testing.assert_close(found, torch.as_tensor(total / (2 * PAIRS)))
+
+    total = 0.0
+    for i in range(PAIRS):
+        for j in range(PAIRS):
+            sign = 1 if right[i][j] else -1
+            total -= torch.sigmoid(sign * (logits[i, j] - 1)).log()
+    found = sigmoid_loss(image, text, scale, torch.tensor(-1.0).double(), **known)
+    torch.testing.assert_close(found, torch.as_tensor(total / PAIRS))
+
+
+def test_without_anything_in_common_a_truth_is_no_truth() -> None:
+    image, text, scale = rows(1), rows(2), torch.tensor(5.0, dtype=torch.float64)
+    own = {"groups": torch.arange(PAIRS), "said": torch.arange(PAIRS), "truth": torch.eye(8).bool()}
+    for loss in (info_nce, sigmoid_loss):
+        torch.testing.assert_close(loss(image, text, scale, **own), loss(image, text, scale))
+
+
 def test_what_cannot_be_asked_for_is_said() -> None:
     with pytest.raises(BadInput, match="no contrastive loss 'triplet'; there are info_nce, sig"):
         contrastive_loss("triplet")  # pyright: ignore[reportArgumentType]
@@ -113,16 +177,28 @@ def test_what_cannot_be_asked_for_is_said() -> None:
         contrastive_loss("sigmoid", chunk=0)
 
 
+def test_of_pictures_only_the_patches_that_are_kept_are_looked_at() -> None:
+    model, (pairs, _) = tiny(), known("some patches")
+    out = model(pairs["images"], pairs["ids"], keep=pairs["keep"])
+    whole = model(pairs["images"], pairs["ids"])
+    assert torch.equal(out.text, whole.text) and not torch.allclose(out.image, whole.image)
+    other = pairs["images"].clone()
+    other[0, :, :4, 4:] = 9.0  # the second patch, which the first picture does not show
+    again = model(other, pairs["ids"], keep=pairs["keep"])
+    assert torch.equal(again.image, out.image)
+
+
 # --- less memory ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunk", [1, 3, PAIRS, 100])
-def test_chunks_change_neither_the_loss_nor_its_gradient(kind: Kind, chunk: int) -> None:
-    model, pairs = tiny(), batch()
-    plain = contrastive_loss(kind)(model, pairs)
+def test_chunks_change_neither_the_loss_nor_its_gradient(kind: Kind, chunk: int, how: str) -> None:
+    model, (pairs, table) = tiny(), known(how)
+    plain = contrastive_loss(kind, truth=table)(model, pairs)
     expected = gradients(model, plain)
-    bounded = contrastive_loss(kind, chunk=chunk)(model, pairs)
+    bounded = contrastive_loss(kind, chunk=chunk, truth=table)(model, pairs)
     torch.testing.assert_close(bounded, plain, rtol=0, atol=1e-12)
     assert_equal(gradients(model, bounded), expected, 1e-10)
 
@@ -170,16 +246,16 @@ def one_of_many(rank: int, size: int, port: int, folder: str) -> None:
     )
     try:
         share = PAIRS // size
-        mine = {name: x[rank * share : (rank + 1) * share] for name, x in batch().items()}
         found = {}
         for kind in KINDS:
             for chunk in (None, 1):
-                for grouped in (True, False):
+                for how in HOW:
                     model = tiny()
                     network = DistributedDataParallel(model)
-                    given = mine if grouped else {n: x for n, x in mine.items() if n != "groups"}
-                    loss = contrastive_loss(kind, chunk=chunk)(network, given)
-                    found[kind, chunk, grouped] = (loss.detach(), gradients(model, loss))
+                    pairs, table = known(how)
+                    mine = {n: x[rank * share : (rank + 1) * share] for n, x in pairs.items()}
+                    loss = contrastive_loss(kind, chunk=chunk, truth=table)(network, mine)
+                    found[kind, chunk, how] = (loss.detach(), gradients(model, loss))
         torch.save(found, Path(folder) / f"{rank}.pt")
     finally:
         dist.destroy_process_group()
@@ -203,14 +279,12 @@ def test_many_processes_have_the_gradient_of_one_with_the_whole_batch(
         for process in started.processes:
             process.kill()
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
-    for (kind, chunk, grouped), (_, first) in found[0].items():
-        model, pairs = tiny(), batch()
-        if not grouped:
-            del pairs["groups"]
-        loss = contrastive_loss(kind)(model, pairs)
-        mean = torch.stack([shares[kind, chunk, grouped][0] for shares in found]).mean()
+    for (kind, chunk, how), (_, first) in found[0].items():
+        model, (pairs, table) = tiny(), known(how)
+        loss = contrastive_loss(kind, truth=table)(model, pairs)
+        mean = torch.stack([shares[kind, chunk, how][0] for shares in found]).mean()
         torch.testing.assert_close(mean, loss.detach(), rtol=0, atol=1e-12)
         expected = gradients(model, loss)
         assert_equal(first, expected, 1e-10)
         for shares in found[1:]:
-            assert_equal(shares[kind, chunk, grouped][1], expected, 1e-10)
+            assert_equal(shares[kind, chunk, how][1], expected, 1e-10)

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mixtures import make_sources, tables
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 import mmfm
 from mmfm.data.captions import CaptionedPictures, load_captioned
+from mmfm.data.mixture import load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
 from mmfm.models.clip import CLIP, TwoTowers
@@ -28,6 +30,7 @@ from mmfm.tasks.train_clip import (
     ClipRecipe,
     Pairs,
     Shown,
+    ShownMixture,
     build,
     measure,
     recipe_for,
@@ -553,3 +556,135 @@ def test_recipes_that_came_with_the_package_can_be_read() -> None:
     for data in ("shapes", "pairs.csv"):
         assert ClipRecipe.read(recipe_for(data)).plan.batch > 0
     assert ClipRecipe.of(ClipRecipe.read("clip-shapes").plain()) == ClipRecipe.read("clip-shapes")
+
+
+# --- several sources at once --------------------------------------------------------------------
+
+MIXED = (
+    TINY.replace("context = 16", "context = 48")
+    .replace("size = 16", 'size = 8\nsources = "SOURCES"')
+    .replace("[augment]\nshift = 1\n", "")
+)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three small sources, and a recipe beside them that learns from all."""
+    folder = make_sources(tmp_path_factory.mktemp("sources"))
+    lines: list[str] = []
+    for table in tables(folder):
+        lines += [
+            "[[sources]]",
+            *(f"{name} = {json.dumps(value)}" for name, value in table.items()),
+        ]
+    (folder / "sources.toml").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "mixed.toml").write_text(MIXED.replace("SOURCES", str(folder / "sources.toml")))
+    return folder
+
+
+def test_several_sources_are_learned_from_at_once_in_both_languages(
+    tmp_path: Path, sources: Path
+) -> None:
+    recipe = ClipRecipe.read(str(sources / "mixed.toml")).changed({"steps": 150})
+    out = tmp_path / "run"
+    reports = list(train_clip(Pairs(str(sources)), out, recipe, device="cpu"))
+    scores = reports[-1].scores
+    mixture = load_mixture(recipe.sources, sources, size=8)
+    assert reports[-1].pictures == sum(len(part.kinds) for part in mixture.held_out)
+    assert list(scores)[:4] == ["photos top-1 en", "photos top-1 ko", "coarse top-1 en",
+                                "coarse top-1 ko"]  # fmt: skip
+    assert {name for name in scores if "signs" in name} == {
+        f"{title} signs R@{first} {language}"
+        for title in ("new hand", "new")
+        for first in (1, 10)
+        for language in ("en", "ko")
+    }
+    assert min(scores["photos top-1 en"], scores["photos top-1 ko"]) >= 5 / 6, scores
+    assert scores["new hand signs R@1 en"] >= 0.5, scores  # one in nine by chance
+    model = mmfm.load_clip(str(out))
+    near = (
+        model.encode_image([Image.new("RGB", (8, 8), (200, 3, 0))])
+        @ model.encode_text(["참새", "송어", "참나무"]).T
+    )
+    assert near.argmax() == 0
+
+
+def test_a_run_of_several_sources_is_resumed_from_its_own_folder_alone(
+    tmp_path: Path, sources: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    recipe = ClipRecipe.read(str(sources / "mixed.toml")).changed({"steps": 12})
+    list(train_clip(Pairs(str(sources)), whole, recipe, device="cpu"))
+    begun = train_clip(Pairs(str(sources)), parts, recipe, device="cpu")
+    assert [next(begun).step.number for _ in range(5)][-1] == 5
+    begun.close()
+    settings = json.loads((parts / "run.json").read_text())
+    assert [source["data"] for source in settings["recipe"]["sources"]] == [
+        "photos", "coarse", "signs.parquet",
+    ]  # fmt: skip
+    assert ClipRecipe.of(settings["recipe"]).sources == recipe.sources
+    list(resume_clip(parts, device="cpu"))
+    assert [row["step"] for row in rows_of(parts) if "loss" in row] == list(range(1, 13))
+    ours, theirs = load_file(parts / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_batch_of_several_sources_tells_what_is_shown_and_what_is_said(sources: Path) -> None:
+    recipe = ClipRecipe.read(str(sources / "mixed.toml"))
+    mixture = load_mixture(recipe.sources, sources, size=8)
+    model = build(replace(recipe, keep_patches=0.5), mixture)
+    shown = ShownMixture(mixture, replace(recipe, keep_patches=0.5), model)
+    index = torch.arange(20)
+    batch = shown.batch(index, torch.zeros_like(index), 0)
+    assert batch["images"].shape == (20, 3, 8, 8) and batch["images"].abs().max() <= 1
+    assert mixture.truth[batch["groups"], batch["said"]].all()
+    assert model.tokenizer is not None
+    for ids, word in zip(batch["ids"], batch["said"].tolist(), strict=True):
+        assert mixture.words[word] in model.tokenizer.decode(ids)
+    assert batch["keep"].shape == (20, 4) and (batch["keep"].sum(dim=1) == 2).all()
+    assert "keep" not in ShownMixture(mixture, recipe, model).batch(index, index * 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('sources = "nowhere"', "no sources 'nowhere'.*nano-emoji, nano-photos"),
+        ("sources = [3]", "sources are tables"),
+        ("[[sources]]\nshare = 1.0", "data is missing"),
+        ('[[sources]]\ndata = "x"\nshape = 3', "has no 'shape'"),
+        ('[[sources]]\ndata = "x"\n[sources.augment]\nspin = 3', "has no 'spin'"),
+        ('[[sources]]\ndata = "x"\nhand = "y"', "go with kind"),
+        ('[[sources]]\ndata = "x"\n[augment]\nshift = 1', "its own"),
+    ],
+)
+def test_a_recipe_of_sources_that_cannot_be_is_refused(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f"size = 8\n{text}\n[plan]\nsteps = 1\n")
+    with pytest.raises(BadInput, match=says):
+        ClipRecipe.read(str(path))
+    path.write_text('[[sources]]\ndata = "x"\n[plan]\nsteps = 1\n')
+    with pytest.raises(BadInput, match="one size"):
+        ClipRecipe.read(str(path))
+
+
+def test_what_such_a_recipe_says_itself_is_not_said_on_the_command_line(
+    tmp_path: Path, sources: Path
+) -> None:
+    recipe, out = sources / "mixed.toml", tmp_path / "run"
+    done = run_command("--data", sources, "--out", out, "--recipe", recipe, "--text", "name_en")
+    assert done.returncode == 2 and "no --text" in done.stderr, done.stderr
+    done = run_command("--data", tmp_path, "--out", out, "--recipe", recipe)
+    assert done.returncode == 1 and "no photos in it" in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not out.exists()
+
+
+def test_the_recipes_of_clip_nano_are_whole_and_hold_out_the_same() -> None:
+    names = ("clip-nano", "clip-nano-whole", "clip-nano-gpu")
+    recipes = [ClipRecipe.read(name) for name in names]
+    assert recipes[0].sources == recipes[1].sources == recipes[2].sources
+    photos, cifar, emoji = recipes[0].sources
+    assert (photos.data, cifar.data) == ("tiny-imagenet", "cifar10")
+    assert (emoji.hold_hands, emoji.hold_kinds, emoji.seed) == (("twemoji",), 200, 0)
+    assert sum(source.share for source in recipes[0].sources) == pytest.approx(1)

@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from mixtures import make_sources, tables
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 import mmfm
 from mmfm.data.labelled import load_labelled
 from mmfm.errors import BadInput, BadRun, NotHere
+from mmfm.models.checkpoints import save_clip
+from mmfm.models.clip import CLIP, CLIPConfig, TextConfig
+from mmfm.models.vit import ViTConfig
+from mmfm.recipes import read_sources
 from mmfm.tasks.train_vit import VitRecipe, accuracy, recipe_for, resume_vit, train_vit
 from mmfm.train import Plan
 
@@ -361,3 +366,65 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
     recipe = replace(VitRecipe.read("vit-pictures"), plan=Plan(steps=1))
     with pytest.raises(NotHere, match="no data set"):
         next(train_vit(str(tmp_path / "gone"), tmp_path / "run", recipe))
+
+
+# --- several sources, and a head alone ------------------------------------------------------------
+
+
+def head_recipe(folder: Path, **changes: object) -> VitRecipe:
+    """Classes of two sources, for a head on top of a model of 8x8 pixels."""
+    plan = Plan(steps=150, batch=16, rate=0.1, precision="fp32", threads=1, average=0.9)
+    sources = read_sources(tables(folder)[:2])
+    recipe = VitRecipe(model={}, plan=plan, size=8, sources=sources, only_head=True)
+    return replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def small_clip(folder: Path) -> CLIP:
+    image = ViTConfig((8, 8), 4, dim=32, depth=1, heads=2, mlp_dim=32)
+    text = TextConfig(vocabulary=40, context=6, dim=16, depth=1, heads=2, mlp_dim=24)
+    clip = CLIP(CLIPConfig(image, text, dim=12))
+    clip.reset(torch.Generator().manual_seed(0))
+    save_clip(clip, folder)
+    return clip
+
+
+def test_a_head_alone_is_learned_over_the_picture_tower_of_a_clip(tmp_path: Path) -> None:
+    sources = make_sources(tmp_path)
+    clip = small_clip(tmp_path / "clip")
+    recipe = head_recipe(sources, start=str(tmp_path / "clip"))
+    reports = list(train_vit(str(sources), tmp_path / "run", recipe, device="cpu"))
+    assert reports[-1].pictures == 6 + 2
+    assert reports[-1].scores["accuracy"] >= 0.75, reports[-1].scores
+    model = mmfm.load_vit(str(tmp_path / "run"))
+    assert model.labels == ("sparrow", "trout", "oak", "bird", "fish")
+    assert clip.image is not None
+    for name, weight in clip.image.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+    assert model.head is not None and model.head.weight.abs().max() > 0.01
+    assert model.preprocessing == clip.preprocessing
+
+
+def test_such_a_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    sources = make_sources(tmp_path)
+    small_clip(tmp_path / "clip")
+    recipe = head_recipe(sources, start=str(tmp_path / "clip"))
+    for name in ("whole", "parts"):
+        steps = train_vit(str(sources), tmp_path / name, recipe, device="cpu")
+        for report in steps:
+            if name == "parts" and report.step.number == 20:
+                break
+        steps.close()
+    list(resume_vit(tmp_path / "parts", device="cpu"))
+    ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("parts", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_what_a_head_alone_cannot_learn_from_is_said(tmp_path: Path) -> None:
+    sources = make_sources(tmp_path)
+    with pytest.raises(BadInput, match="on top of a trained model"):
+        next(train_vit(str(sources), tmp_path / "run", head_recipe(sources), device="cpu"))
+    signs = head_recipe(sources, sources=read_sources(tables(sources)), only_head=False)
+    with pytest.raises(BadInput, match="new hand signs: these pictures have no classes"):
+        next(train_vit(str(sources), tmp_path / "run", signs, device="cpu"))
+    assert not (tmp_path / "run").exists()
+    assert VitRecipe.read("vit-nano").only_head

@@ -1,0 +1,350 @@
+// Drawn from Words, what is seen: pictures that come out of noise, a scrubber, what was drawn before.
+// Gradio hands in element, trigger, props, server, upload and watch to all three files, which are
+// one script: pictures here, words and patches in text_to_picture_looks.js, the page in
+// text_to_picture_page.js.
+//
+// The server sends steps as fast as it has them; they are shown at a pace that the eye follows.
+
+const SLOWEST = 80; // milliseconds a step is shown at most: more than ten of them a second
+const FASTEST = 40;
+const WHOLE = 2600; // and all of them, about
+const SHELF = 6; // drawings that are kept; the server keeps as many
+
+let run = null; // the drawing that is shown; null: the noise that the next one will come from
+let runs = []; // those that came to their end, the newest first
+let view = "noisy"; // or "thought": what the model is shown, or what it believes is there
+
+// --- painting ------------------------------------------------------------------------------------
+
+// Bytes as a picture, grey or coloured.
+function paint(canvas, values, channels) {
+  const size = Math.round(Math.sqrt(values.length / channels));
+  const context = sized(canvas, size, size);
+  const pixels = context.createImageData(size, size);
+  for (let i = 0; i < size * size; i++) {
+    for (let c = 0; c < 3; c++) {
+      pixels.data[4 * i + c] = values[channels * i + (channels === 3 ? c : 0)];
+    }
+    pixels.data[4 * i + 3] = 255;
+  }
+  context.putImageData(pixels, 0, 0);
+}
+
+function sized(canvas, wide, tall) {
+  if (canvas.width !== wide) canvas.width = wide;
+  if (canvas.height !== tall) canvas.height = tall;
+  return canvas.getContext("2d");
+}
+
+function bytes(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+// One of several pictures whose bytes lie one behind the other.
+function one(values, number) {
+  const area = run.size * run.size * run.channels;
+  return values.subarray(number * area, (number + 1) * area);
+}
+
+// What is shown of a picture at a step, or at the end behind the last one.
+function pictureAt(position, number) {
+  if (position >= run.total) return one(run.end, number);
+  const frame = run.frames[position];
+  return one(view === "thought" && frame.x0 ? frame.x0 : frame.noisy, number);
+}
+
+// --- a way that is walked ------------------------------------------------------------------------
+
+function hearNews(news) {
+  if (!news || !run || news.turn !== run.turn || run.stopped) return;
+  if (news.failed) {
+    goBack();
+    status(data.words.failed);
+    drawAll();
+    return;
+  }
+  if (!run.heard) {
+    run.heard = true;
+    run.parts = news.parts;
+    status(data.words.drawing);
+    drawWords();
+  }
+  run.total = news.total;
+  run.pace = Math.min(Math.max(WHOLE / news.total, FASTEST), SLOWEST);
+  news.frames.forEach((frame, i) => {
+    run.frames[news.first + i] ??= {
+      noisy: bytes(frame.noisy),
+      x0: frame.x0 && bytes(frame.x0),
+      share: frame.share,
+      looks: frame.looks.map((look) => ({ ...look, levels: bytes(look.levels) })),
+    };
+  });
+  if (news.over) {
+    run.over = true;
+    run.end = bytes(news.end);
+  }
+}
+
+// Whether there is something to show at a position: a step, or the end behind the last one.
+function isThere(position) {
+  return position < run.total ? Boolean(run.frames[position]) : run.over;
+}
+
+function play(now) {
+  if (!run?.playing || !element.isConnected) return;
+  if (now >= run.due) {
+    // A way that was stopped ends where it was; what was never seen stays so.
+    const end = run.live ? run.total : lastSeen();
+    if (run.at < end && isThere(run.at + 1)) {
+      run.due = Math.max(run.due + run.pace, now - run.pace);
+      show(run.at + 1);
+      if (run.at === end) arrived();
+    } else {
+      run.due = now; // not thought of yet
+    }
+  }
+  requestAnimationFrame(play);
+}
+
+function startPlaying() {
+  run.playing = true;
+  run.due = performance.now();
+  requestAnimationFrame(play);
+}
+
+function arrived() {
+  run.playing = false;
+  if (run.live) {
+    run.live = false;
+    run.done = true;
+    runs = [run, ...runs].slice(0, SHELF);
+    status(data.words.done);
+  }
+  drawAll();
+}
+
+// Stop: at once for whoever looks, and for the model after the step that it thinks about.
+function stop() {
+  if (!run?.live) return;
+  if (!run.over) trigger("halt", { turn: run.turn });
+  run.stopped = true;
+  run.playing = run.live = false;
+  if (run.at < 0) goBack(); // nothing was seen yet
+  status(data.words.stopped);
+  drawAll();
+}
+
+// What was shown before that which came to nothing.
+function goBack() {
+  run = run.before;
+  drawWords();
+}
+
+function replay() {
+  if (!run || run.live) return;
+  if (run.playing) {
+    run.playing = false;
+    drawShown();
+    return;
+  }
+  if (run.at >= lastSeen()) show(0);
+  startPlaying();
+  drawShown();
+}
+
+const lastSeen = () => (run.done ? run.total : run.seen);
+
+function scrub(position) {
+  run.playing = false;
+  show(position);
+}
+
+function show(position) {
+  run.at = position;
+  run.before = null;
+  run.seen = Math.max(run.seen, position);
+  drawShown();
+}
+
+// --- what it says --------------------------------------------------------------------------------
+
+const percents = {}; // a formatter a language; making one takes long
+
+function percent(share) {
+  const settings = { style: "percent", maximumFractionDigits: 0 };
+  percents[data.lang] ??= new Intl.NumberFormat(data.lang, settings);
+  return percents[data.lang].format(share);
+}
+
+const handName = (hand) =>
+  hand === null ? data.words.hand_none : (data.words[`hand_${hand}`] ?? hand.replaceAll("_", " "));
+
+// How a drawing was asked for, in a line.
+function summary({ asked, model, sampler }) {
+  const say = data.words;
+  const told = [];
+  if (asked.hand !== null) told.push(fill(say.sum_hand, { hand: handName(asked.hand) }));
+  told.push(fill(say.sum_steps, { sampler, steps: asked.steps }));
+  told.push(fill(say.sum_guidance, { guidance: asked.guidance }));
+  told.push(fill(say.sum_seed, { seed: asked.seed }));
+  told.push(model);
+  return told.join(" · ");
+}
+
+// What a drawing shows, in a line.
+function called({ asked }) {
+  const { mode, text, other } = asked;
+  return mode === "one" ? text : `${text} → ${other}`;
+}
+
+// --- showing -------------------------------------------------------------------------------------
+
+// The pictures at the position of the scrubber, or the noise that they will come from.
+function drawShown() {
+  const say = data.words;
+  const waiting = !run || run.at < 0;
+  const mode = run ? run.asked.mode : settings.mode;
+  parts.stage.dataset.mode = mode;
+  parts.stage.classList.toggle("waiting", waiting);
+  parts.panes[1].pane.hidden = mode !== "change";
+  parts.way.hidden = mode !== "between";
+  parts.after.hidden = waiting;
+  parts.views.hidden = waiting || mode === "between";
+  if (waiting) {
+    drawPreview();
+    return;
+  }
+  const end = run.at === run.total;
+  parts.panes.forEach(({ canvas }, number) => {
+    if (number > 0 && mode !== "change") return;
+    paint(canvas, pictureAt(run.at, mode === "between" ? run.stop : number), run.channels);
+  });
+  if (mode === "between") drawWay();
+  drawLooks();
+  parts.stage.dataset.shown = Number(parts.stage.dataset.shown ?? 0) + 1;
+
+  const place = { step: Math.min(run.at + 1, run.total), steps: run.total };
+  const words = end ? say.at_end : fill(say.at_step, place);
+  parts.scrubber.max = lastSeen();
+  parts.scrubber.value = run.at;
+  parts.scrubber.setAttribute("aria-valuetext", words);
+  parts.position.textContent = words;
+  const { share } = run.frames[Math.min(run.at, run.total - 1)];
+  parts.moment.textContent = end
+    ? say.result_text
+    : fill(view === "thought" && mode !== "between" ? say.thought_text : say.noisy_text, {
+        share: percent(share),
+      });
+  parts.scrubber.disabled = run.live;
+  parts.replay.disabled = run.live || lastSeen() < 1;
+  parts.replay.textContent = run.playing && !run.live ? say.pause : say.replay;
+  parts.summary.textContent = run.summary ??= summary(run);
+  parts.keep.hidden = !run.done;
+  drawCaptions();
+}
+
+function drawPreview() {
+  const black = new Uint8Array(data.size * data.size * data.channels);
+  for (const { canvas } of parts.panes) paint(canvas, noise ?? black, data.channels);
+  if (settings.mode === "between") drawWay();
+  drawLooks();
+  drawCaptions();
+}
+
+// What each picture is of.
+function drawCaptions() {
+  const say = data.words;
+  const { mode, text, other } = run ? run.asked : settings;
+  const waiting = !run || run.at < 0;
+  const texts = mode === "between" ? [null] : [text, other];
+  parts.panes.forEach(({ caption, screen }, number) => {
+    const said = texts[number];
+    caption.textContent = waiting ? say.preview : (said ?? "");
+    caption.classList.toggle("note", waiting);
+    caption.hidden = !waiting && mode === "between";
+    screen.setAttribute("aria-label", fill(say.picture_of, { text: said ?? `${text} → ${other}` }));
+  });
+  parts.from.textContent = text;
+  parts.to.textContent = other;
+}
+
+// The pictures on the way from one text to another; the chosen one is shown large.
+function drawWay() {
+  const waiting = !run || run.at < 0;
+  const stop = run ? run.stop : Math.floor(data.stops / 2);
+  parts.walker.value = stop;
+  const words = fill(data.words.way_at, { share: percent(stop / (data.stops - 1)) });
+  parts.walker.setAttribute("aria-valuetext", words);
+  parts.walkName.textContent = words;
+  parts.walker.disabled = waiting;
+  parts.stops.forEach((button, number) => {
+    const [canvas] = button.children;
+    const black = new Uint8Array(3);
+    if (waiting) paint(canvas, noise ?? black, noise ? data.channels : 3);
+    else paint(canvas, pictureAt(run.at, number), run.channels);
+    button.disabled = waiting;
+    button.setAttribute("aria-pressed", String(!waiting && number === stop));
+  });
+}
+
+function walkTo(number) {
+  if (!run) return;
+  run.stop = number;
+  drawShown();
+}
+
+// What was drawn before, to look at it again.
+function drawShelf() {
+  parts.shelf.hidden = runs.length < 2;
+  parts.before.replaceChildren(
+    ...runs.map((each) => {
+      const canvas = make("canvas", {});
+      const area = each.size * each.size * each.channels;
+      const number = each.asked.mode === "one" ? 0 : each.asked.mode === "change" ? 1 : each.stop;
+      paint(canvas, each.end.subarray(number * area, (number + 1) * area), each.channels);
+      const words = `${called(each)} · ${summary(each)}`;
+      return make(
+        "button",
+        {
+          type: "button",
+          class: "again",
+          title: words,
+          "aria-label": words,
+          "aria-pressed": String(each === run),
+          on: { click: () => lookAgain(each) },
+        },
+        canvas,
+        make("span", {}, called(each)),
+      );
+    }),
+  );
+}
+
+function lookAgain(each) {
+  if (run?.live) return;
+  if (run) run.playing = false;
+  const at = runs.indexOf(each);
+  run = each;
+  run.at = run.total;
+  Object.assign(settings, each.asked);
+  fitSettings();
+  drawSettings();
+  letGo();
+  drawWords();
+  drawAll();
+  note();
+  parts.before.children[at]?.focus();
+}
+
+// --- taking away ---------------------------------------------------------------------------------
+
+function keep(kind) {
+  if (run?.done) trigger("keep", { turn: run.turn, kind });
+}
+
+function hearKept(kept) {
+  if (!kept?.data) return;
+  const address = URL.createObjectURL(new Blob([bytes(kept.data)], { type: kept.type }));
+  make("a", { href: address, download: kept.name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
