@@ -4,11 +4,14 @@
     runs/a, model.safetensors       a folder or a file: ours, timm's, transformers', open_clip's
     timm:vit_base_patch16_224       a checkpoint of timm, from the Hugging Face cache or the network
     hf:facebook/dinov2-small        a repository of the Hugging Face hub, likewise
+    hf:google/ddpm-cifar10-32       that may be a pipeline of diffusers', as a folder may
     ViT-B-32/laion2b_s34b_b79k      a model and a tag of open_clip, likewise
 
-Files only: nothing here knows what is in them.
+Files only: nothing here knows what is in them. What a loader misses it fetches by itself;
+`mmfm models get` (mmfm/tasks/get_model.py) brings a model whole, before it is needed.
 """
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -65,12 +68,31 @@ OPEN_CLIP = Layout(
     ),
     ("open_clip_*.safetensors", "open_clip_*.bin"),
 )
+
+
+def _diffusers(part: str) -> Layout:
+    """Where diffusers keeps a network: in a folder of a pipeline's folder, or alone."""
+    stem = f"{part}diffusion_pytorch_model"
+    endings = ("safetensors", "safetensors.index.json", "bin", "bin.index.json")
+    return Layout(
+        f"{part}config.json",
+        tuple(f"{stem}.{ending}" for ending in endings),
+        (f"{stem}*.safetensors", f"{stem}*.bin"),
+    )
+
+
 # A repository may hold a model in both layouts; of a CLIP then open_clip's is the whole one.
 FOR_VIT = (PLAIN,)
 FOR_CLIP = (OPEN_CLIP, PLAIN)
+# The part of diffusers' own pipelines, that of ours, and a network alone.
+FOR_DENOISER = (PLAIN, _diffusers("unet/"), _diffusers("denoiser/"), _diffusers(""))
+
+FOR_ANY = tuple(dict.fromkeys((*FOR_CLIP, *FOR_DENOISER)))  # whatever it may be
+# In the cache there may also be pipelines that mmfm does not run; they take their room as well.
+_LISTED = (*FOR_ANY, _diffusers("transformer/"))
 
 # What is fetched beside the weights.
-_SMALL = ("*.json", "*.txt", "*.model")
+SMALL = ("*.json", "*.txt", "*.model")
 
 
 @dataclass(frozen=True)
@@ -103,28 +125,94 @@ def _read_json(path: Path) -> dict[str, Any]:
     return settings
 
 
-def find(name: str, layouts: Sequence[Layout] = FOR_VIT) -> Found:
-    """Find the files of a model by its name, over the network where it names a hub's."""
+def find(
+    name: str,
+    layouts: Sequence[Layout] = FOR_VIT,
+    *,
+    glance: Callable[[Path], None] = lambda folder: None,
+) -> Found:
+    """Find the files of a model by its name, over the network where it names a hub's.
+
+    There `glance` may look at the small files, and refuse before the large ones are fetched.
+    """
     if not name.strip():
         raise BadInput(f"an empty model name; {_what_is_here()}")
     if name in bundled():
         return in_folder(bundled()[name], name, "bundled")
-    if name.startswith(("timm:", "hf:")):
-        timm = name.startswith("timm:")
-        repository = _timm_repository(name) if timm else name.removeprefix("hf:")
-        found = in_folder(_fetch_model(repository, name, layouts), name, "hub", layouts)
+    repository = _repository(name)
+    if repository is not None:
+        folder = _fetch_model(repository, name, layouts, glance)
+        found = in_folder(folder, name, "hub", layouts)
         return replace(found, repository=repository)
     path = _local(name)
     if path is None:
         published = _published_by_open_clip(name) if OPEN_CLIP in layouts else None
         if published is None:
-            raise NotHere(
-                f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"
-            )
+            raise _unknown(name)
         return published
     if path.is_dir():
         return in_folder(path, name, "local", layouts)
     return Found(name, "local", path.parent, (path,), _layout_of(path))
+
+
+def _unknown(name: str) -> NotHere:
+    return NotHere(
+        f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a public model lies on the hub, and in which layouts it may."""
+
+    repository: str
+    layouts: tuple[Layout, ...]
+    preset: dict[str, Any] | None = None  # settings that open_clip's own tables hold
+
+
+def source(name: str) -> Source | None:
+    """Where a model is published; None of what came with the package, and of one's own."""
+    if not name.strip():
+        raise BadInput(f"an empty model name; {_what_is_here()}")
+    if name in bundled():
+        return None
+    repository = _repository(name)
+    if repository is not None:
+        return Source(repository, FOR_VIT if name.startswith("timm:") else FOR_ANY)
+    if _local(name) is not None:
+        return None
+    entry = open_clip_entry(name)
+    if entry is None:
+        raise _unknown(name)
+    repository, layout = _published(entry["preprocess_cfg"])
+    return Source(repository, (layout,), entry)
+
+
+def here(name: str) -> Found | None:
+    """The files of a model if all of its weights are on this machine; nobody else is asked."""
+    origin = source(name)
+    if origin is None:
+        return find(name, FOR_ANY)
+    folder = folder_of(origin.repository, name)
+    if origin.preset is not None:
+        entry = origin.preset["preprocess_cfg"]
+        weights = _kept_by_open_clip(entry)
+        if weights is None and folder is not None:
+            weights = origin.layouts[0].weights_in(folder)
+        if weights is None:
+            return None
+        return Found(name, "hub", weights.parent, (weights,), OPEN_CLIP, preset=origin.preset)
+    if folder is None or not _is_whole(folder, origin.layouts):
+        return None
+    found = in_folder(folder, name, "hub", origin.layouts)
+    return replace(found, repository=origin.repository)
+
+
+def _repository(name: str) -> str | None:
+    """The repository that timm:NAME or hf:OWNER/NAME means; None of other names."""
+    if name.startswith("timm:"):
+        return _timm_repository(name)
+    return name.removeprefix("hf:") if name.startswith("hf:") else None
 
 
 def _layout_of(path: Path) -> Layout:
@@ -160,7 +248,7 @@ def in_folder(
     folder: Path, name: str, origin: Origin = "local", layouts: Sequence[Layout] = FOR_VIT
 ) -> Found:
     """The checkpoint in a folder: in the layouts that are asked for, else in any."""
-    ordered = list(dict.fromkeys((*layouts, PLAIN, OPEN_CLIP)))
+    ordered = list(dict.fromkeys((*layouts, PLAIN, *_LISTED)))
     # Weights without settings may hold them inside; but where both lie side by side, they belong.
     ordered.sort(key=lambda layout: not (folder / layout.settings).is_file())
     for layout in ordered:
@@ -169,8 +257,9 @@ def in_folder(
             weights = _shards(path) if path.suffix == ".json" else (path,)
             return Found(name, origin, folder, weights, layout)
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
+    stock = " (or diffusers' diffusion_pytorch_model)" if layouts is FOR_DENOISER else ""
     raise NotHere(
-        f"{name}: no model.safetensors or pytorch_model.bin in {folder}; it holds {there}"
+        f"{name}: no model.safetensors or pytorch_model.bin{stock} in {folder}; it holds {there}"
     )
 
 
@@ -195,19 +284,50 @@ def cached() -> dict[str, Path]:
     """The hub's checkpoints that are already on this machine, by name."""
     found: dict[str, Path] = {}
     for repository, folder in _cached_repositories():
-        timm = repository.startswith("timm/") and _is_whole(folder, FOR_VIT)
-        found[f"timm:{repository[5:]}" if timm else f"hf:{repository}"] = folder
+        name = _asked_for_as(repository, folder)
+        if name is not None:
+            found[name] = folder
     return found
 
 
+def _asked_for_as(repository: str, folder: Path) -> str | None:
+    """The name of a repository in the cache; None where the weights have no settings."""
+    if repository.startswith("timm/") and _is_whole(folder, FOR_VIT):
+        return f"timm:{repository[5:]}"
+    if OPEN_CLIP.weights_in(folder) is not None and repository in _tags():
+        return _tags()[repository]
+    return f"hf:{repository}" if _is_whole(folder, _LISTED) else None
+
+
 def _cached_repositories() -> Iterator[tuple[str, Path]]:
-    """Repositories in the cache of which the usual revision is whole, each with its folder."""
+    """Repositories in the cache that have all weights of their usual revision, and its folder."""
     from huggingface_hub import constants
 
     for path in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
         folder = _usual_revision(path)
-        if folder is not None and _is_whole(folder, FOR_CLIP):
+        if folder is None:
+            continue
+        if _is_whole(folder, _LISTED) or OPEN_CLIP.weights_in(folder) is not None:
             yield path.name.removeprefix("models--").replace("--", "/", 1), folder
+
+
+def folder_of(repository: str, name: str) -> Path | None:
+    """What is here of a repository's usual revision; `name` is what a person asked for."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise BadInput(f"{name}: a hub name looks like hf:OWNER/NAME") from error
+    return _usual_revision(home_of(repository))
+
+
+def home_of(repository: str) -> Path:
+    """The folder in which the cache keeps a repository, with all of its revisions."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
 
 
 def _usual_revision(home: Path) -> Path | None:
@@ -224,7 +344,7 @@ def _timm_repository(name: str) -> str:
         return f"timm/{short}"
     # Importing timm takes seconds: first see whether anything could come of it.
     if not any(f"{here}.".startswith(f"timm/{short}.") for here, _ in _cached_repositories()):
-        _demand_network(name)
+        demand_network(name)
     from timm.models import get_pretrained_cfg, is_model
 
     if not is_model(short):
@@ -235,10 +355,17 @@ def _timm_repository(name: str) -> str:
     return known.hf_hub_id
 
 
-def _fetch_model(repository: str, name: str, layouts: Sequence[Layout]) -> Path:
+def _fetch_model(
+    repository: str, name: str, layouts: Sequence[Layout], glance: Callable[[Path], None]
+) -> Path:
     """The folder of a model's repository."""
-    rounds = [[*_SMALL, pattern] for layout in layouts for pattern in layout.patterns]
-    return _fetch(repository, name, rounds, lambda folder: _is_whole(folder, layouts))
+
+    def whole(folder: Path) -> bool:
+        glance(folder)
+        return _is_whole(folder, layouts)
+
+    rounds = [[*SMALL, pattern] for layout in layouts for pattern in layout.patterns]
+    return _fetch(repository, name, rounds, whole)
 
 
 def fetch_files(
@@ -300,18 +427,24 @@ def _complete(
 
 def _known_absent(repository: str, folder: Path, file: str) -> bool:
     """Whether the cache remembers that a revision of a repository has no such file."""
-    import huggingface_hub
-
     if (folder.parent.parent / ".no_exist" / folder.name / file).is_file():
         return True
-    # Later versions of the library also keep the list of all files of what they once fetched.
+    listed = listed_files(repository, folder)
+    return listed is not None and file not in listed
+
+
+def listed_files(repository: str, folder: Path) -> set[str] | None:
+    """All files of a revision that is here in part; None where the cache does not know them."""
+    import huggingface_hub
+
+    # Only later versions of the library keep the list of what they once fetched from.
     listing = getattr(huggingface_hub, "get_cached_repo_tree", None)
     if listing is None:
-        return False
+        return None
     try:
-        return file not in {entry.path for entry in listing(repository, revision=folder.name)}
+        return {entry.path for entry in listing(repository, revision=folder.name)}
     except huggingface_hub.errors.CachedRepoTreeNotFoundError:
-        return False
+        return None
 
 
 def _fetch_one(repository: str, folder: Path, file: str, name: str) -> bool:
@@ -320,7 +453,7 @@ def _fetch_one(repository: str, folder: Path, file: str, name: str) -> bool:
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     try:
-        with _told_in_a_line(name):
+        with told_in_a_line(name):
             hf_hub_download(repository, file, revision=folder.name)
     except RemoteEntryNotFoundError:
         return False
@@ -334,23 +467,14 @@ def _fetch(
 
     Of the rounds of patterns to fetch, those after the first that makes it whole are left out.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise BadInput(f"{name}: a hub name looks like hf:OWNER/NAME") from error
     # Not asked of the library: to it a repository is whole with files that nobody here needs.
-    home = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-    folder = _usual_revision(home)
+    folder = folder_of(repository, name)
     if folder is not None and whole(folder):
         return folder
-    _demand_network(name)
+    demand_network(name)
     from huggingface_hub import snapshot_download  # slow, and offline not needed
 
-    with _told_in_a_line(name):
+    with told_in_a_line(name):
         folder = Path(snapshot_download(repository, allow_patterns=list(rounds[0])))
         for patterns in rounds[1:]:
             if whole(folder):
@@ -360,7 +484,7 @@ def _fetch(
 
 
 @contextmanager
-def _told_in_a_line(name: str) -> Generator[None]:
+def told_in_a_line(name: str) -> Generator[None]:
     """What the hub's own client raises, for a person. That a file does not exist passes through."""
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -381,7 +505,8 @@ def _told_in_a_line(name: str) -> Generator[None]:
         raise NotHere(f"{name}: the hub has no such repository (or it is private)") from error
     except broken_off as error:
         raise Offline(
-            f"{name}: fetching it broke off; the same command goes on from there"
+            f"{name}: fetching it broke off; try again, or with mmfm models get, which goes on "
+            "where it broke off"
         ) from error
 
 
@@ -400,11 +525,11 @@ def _holds(folder: Path, layout: Layout) -> bool:
         return False
 
 
-def _demand_network(name: str) -> None:
+def demand_network(name: str) -> None:
     if not network():
         raise Offline(
             f"{name} is not on this machine and the hub cannot be reached; {_what_is_here()} "
-            "(get it once with a network, and it stays in the cache)"
+            "(get it once with a network: mmfm models get NAME; it stays in the cache)"
         )
 
 
@@ -471,13 +596,10 @@ def open_clip_entry(name: str) -> dict[str, Any] | None:
 
 def _open_clip_weights(entry: dict[str, Any], name: str) -> Path:
     """The weight file of an entry: in the hub's cache, in open_clip's own, or over the network."""
-    repository, _, file = entry["hf_hub"].rpartition("/")
-    safe = (f"{Path(file).stem}.safetensors", file)
-    layout = Layout("", safe, safe) if file else OPEN_CLIP
-    # What OpenAI itself publishes is a program, not a file of weights; the hub's copy is one.
-    kept = Path.home() / ".cache" / "clip" / entry["url"].rpartition("/")[2]
-    if entry["url"] and "openaipublic" not in entry["url"] and kept.is_file():
-        return _verified(kept, entry["url"])
+    kept = _kept_by_open_clip(entry)
+    if kept is not None:
+        return kept
+    repository, layout = _published(entry)
 
     def there(folder: Path) -> bool:
         return layout.weights_in(folder) is not None
@@ -487,6 +609,36 @@ def _open_clip_weights(entry: dict[str, Any], name: str) -> Path:
     if weights is None:
         raise NotHere(f"{name}: the hub's {repository} has no {' or '.join(layout.weights)}")
     return weights
+
+
+def _published(entry: dict[str, Any]) -> tuple[str, Layout]:
+    """The repository of an entry, and what its weights are called in there."""
+    repository, _, file = entry["hf_hub"].rpartition("/")
+    safe = (f"{Path(file).stem}.safetensors", file)
+    return repository, Layout("", safe, safe) if file else OPEN_CLIP
+
+
+@functools.cache
+def _tags() -> dict[str, str]:
+    """Repositories of the hub, each with the MODEL/TAG that open_clip publishes from there."""
+    if importlib.util.find_spec("open_clip") is None:
+        return {}  # what is cached is listed nevertheless
+    tags: dict[str, str] = {}
+    for model, entries in _open_clip_table()._PRETRAINED.items():
+        for tag, entry in entries.items():
+            repository, layout = _published(entry)
+            if layout is OPEN_CLIP:
+                tags.setdefault(repository, f"{model}/{tag}")
+    return tags
+
+
+def _kept_by_open_clip(entry: dict[str, Any]) -> Path | None:
+    """The file that open_clip itself once fetched by its address."""
+    # What OpenAI itself publishes is a program, not a file of weights; the hub's copy is one.
+    kept = Path.home() / ".cache" / "clip" / entry["url"].rpartition("/")[2]
+    if entry["url"] and "openaipublic" not in entry["url"] and kept.is_file():
+        return _verified(kept, entry["url"])
+    return None
 
 
 CHECKSUM = re.compile(r"/mlfoundations/.*-([0-9a-f]{8})\.pth?$")  # its first digits
@@ -516,4 +668,28 @@ def _open_clip_table() -> Any:
         package = ModuleType(alias)
         package.__path__ = [str(Path(found.origin).parent)]
         sys.modules[alias] = package
-    return import_module(f"{alias}.pretrained")
+    with _without_torch():
+        return import_module(f"{alias}.pretrained")
+
+
+@contextmanager
+def _without_torch() -> Generator[None]:
+    """Keep open_clip's table from importing torch: it would only write weights with that."""
+    part = "safetensors.torch"
+    if part in sys.modules:
+        yield
+        return
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    modules[part] = None  # to Python, such a module cannot be imported
+    try:
+        yield
+    finally:
+        del modules[part]
+
+
+def in_words(size: int) -> str:
+    """Write a number of bytes for a person: 23.5 GB."""
+    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= bytes_each:
+            return f"{size / bytes_each:.1f} {unit}"
+    return f"{size} bytes"

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,14 @@ from huggingface_hub import constants
 from safetensors.numpy import save_file
 
 from mmfm import hub, machine
+from mmfm.data.digits import MNIST, default_folder
+from mmfm.errors import NotHere
+from mmfm.files import digest
+from mmfm.models.label_vectors import cache_file
+from mmfm.store import default_store
 from mmfm.tasks import doctor
 from mmfm.tasks.doctor import Finding
+from mmfm.tasks.studio import default_runs
 
 # --- libraries ----------------------------------------------------------------------------------
 
@@ -124,6 +131,35 @@ def test_a_folder_that_cannot_be_written_to_is_broken_and_the_variable_is_named(
         assert finding.remedy == "set HF_HOME to a folder that you may write to"
 
 
+@pytest.mark.parametrize(
+    ("part", "variable", "used"),
+    [
+        ("studio's runs", "MMFM_RUNS", default_runs),
+        ("pictures' store", "MMFM_STORE", default_store),
+        ("vectors' cache", "MMFM_CACHE", lambda: cache_file().parent),
+        ("data sets' cache", "MMFM_DATA", lambda: default_folder(MNIST).parent),
+    ],
+)
+def test_the_folders_that_are_looked_at_are_those_that_are_used(
+    part: str,
+    variable: str,
+    used: Callable[[], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def examined() -> Finding:
+        return next(found for found in doctor.examine_folders() if found.part == part)
+
+    for given in (str(tmp_path / "own"), ""):
+        monkeypatch.setenv(variable, given)
+        assert examined().state == "info"
+        assert examined().detail.startswith((f"{used()};", f"{used()},"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "own"))
+    assert examined().state == "broken"
+    assert examined().remedy == f"set {variable} to a folder that you may write to"
+
+
 # --- checkpoints --------------------------------------------------------------------------------
 
 
@@ -153,6 +189,109 @@ def test_bundled_and_cached_models_are_listed_with_task_and_size(models: Path):
     assert (cached.name, cached.task, cached.where) == ("timm:vit_x.y", "vit_x", "cached")
     assert small.size == (small.folder / "model.safetensors").stat().st_size > 4000
     assert [f.state for f in doctor.examine_checkpoints([small, cached])] == ["ok", "ok"]
+
+
+OURS = {
+    "vit": {"model": "vit", "labels": ["cat"]},
+    "headless": {"model": "vit", "labels": []},
+    "nano": {"model": "denoiser", "labels": ["0"], "config": {"classes": 10}},
+    "words": {"model": "denoiser", "labels": [], "config": {"text_dim": 64}},
+    "ruler": {"model": "ruler", "labels": ["0"]},
+    "clip": {"model": "clip"},
+}
+
+
+def test_what_our_own_are_for_is_told_apart(models: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, settings in OURS.items():
+        write_model(models / "more" / name, {"mmfm": 1, **settings})
+    folders = {name: models / "more" / name for name in OURS}
+    monkeypatch.setattr(hub, "bundled", lambda: folders)
+    assert [found.task for found in doctor.checkpoints() if found.where == "bundled"] == [
+        "image classification",
+        "vit",
+        "drawing",
+        "text to picture",
+        "measuring pictures",
+        "clip",
+    ]
+
+
+CARD = "---\nlicense: mit\nscore: '70.3 % of all'\ntags:\n  score: no\n---\n# Small\nscore: 1\n"
+
+
+def test_the_score_and_the_card_are_the_cards_own(models: Path):
+    small, cached = doctor.checkpoints()
+    assert (small.score, small.card, cached.score) == ("", "", "")
+    assert cached.card == f"{constants.ENDPOINT}/timm/vit_x.y"
+    for found in (small, cached):
+        (found.folder / "README.md").write_text(CARD)
+    small, cached = doctor.checkpoints()
+    assert (small.score, cached.score) == ("70.3 % of all", "70.3 % of all")
+    assert small.card == str(small.folder / "README.md") and cached.card.endswith("README.md")
+
+
+@pytest.mark.parametrize("text", ["", "# No head\nscore: 1", "---\nscore", "---\n--- : -", "\xff"])
+def test_a_card_without_a_head_says_nothing(text: str, tmp_path: Path):
+    (tmp_path / "README.md").write_text(text, encoding="latin-1")
+    assert doctor.card_head(tmp_path / "README.md") == {}
+    assert doctor.card_head(tmp_path / "none.md") == {}
+
+
+def test_of_one_model_the_same_is_told_as_in_the_list(models: Path):
+    assert [doctor.about("vit-small"), doctor.about("timm:vit_x.y")] == [*doctor.checkpoints()]
+    assert doctor.about(str(models / "bundled" / "vit-small")).where == "yours"
+    with pytest.raises(NotHere, match="mmfm models get hf:a/b fetches it"):
+        doctor.about("hf:a/b")
+
+
+def diffusers(models: Path, kind: str, pipeline: object = None) -> Path:
+    """A network of diffusers' in the cache, in a pipeline or alone."""
+    folder = models / "hub" / "models--a--drawn"
+    shutil.rmtree(folder, ignore_errors=True)
+    part = folder / "snapshots" / "123" / ("unet" if pipeline else "")
+    write_model(part, {"_class_name": kind})
+    (part / "model.safetensors").rename(part / "diffusion_pytorch_model.safetensors")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("123")
+    if pipeline:
+        index = {"_class_name": pipeline}
+        (folder / "snapshots" / "123" / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "pipeline", "task", "foreign"),
+    [
+        ("UNet2DModel", None, "drawing", False),
+        ("UNet2DModel", "DDPMPipeline", "drawing", False),
+        ("DenoiserNetwork", ["pipeline", "DenoiserPipeline"], "drawing", False),
+        ("AutoencoderKL", None, "AutoencoderKL", True),
+        ("UNet2DConditionModel", "StableDiffusionPipeline", "StableDiffusionPipeline", True),
+        ("UNet2DModel", "LDMPipeline", "LDMPipeline", True),
+    ],
+)
+def test_diffusers_own_are_listed_and_what_mmfm_does_not_run_is_no_broken_part(
+    kind: str, pipeline: object, task: str, foreign: bool, models: Path
+):
+    diffusers(models, kind, pipeline)
+    found = next(found for found in doctor.checkpoints() if found.name == "hf:a/drawn")
+    assert (found.task, found.foreign, bool(found.fault)) == (task, foreign, foreign)
+    assert found.size > 4000
+    (finding,) = doctor.examine_checkpoints([found])
+    assert finding.state == ("info" if foreign else "ok")
+
+
+def test_bundled_weights_that_are_not_those_of_their_card_are_broken(models: Path):
+    folder = models / "bundled" / "vit-small"
+    right = digest(folder / "model.safetensors")
+    (folder / "README.md").write_text(f"---\nsha256: {right}\n---\n")
+    assert [f.state for f in doctor.examine_checkpoints(doctor.checkpoints())] == ["ok", "ok"]
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    broken, ok = doctor.examine_checkpoints(doctor.checkpoints())
+    assert (broken.state, ok.state) == ("broken", "ok")
+    assert "not the one that its card states" in broken.detail and broken.remedy
 
 
 def test_a_model_of_open_clips_is_a_clip(models: Path):
@@ -209,13 +348,15 @@ def test_a_whole_examination_covers_every_part_and_finds_this_machine_whole(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MMFM_DATA", str(models / "data"))
+    monkeypatch.setenv("MMFM_RUNS", str(models / "runs"))
     monkeypatch.setattr(machine, "bf16_is_fast", lambda: True)
     monkeypatch.setattr(doctor, "examine_torchvision", lambda: Finding("fit", "ok", "yes"))
     findings = {finding.part: finding for finding in doctor.examine()}
     parts = {"python", "mmfm", "processor", "instructions", "threads", "memory", "network"}
-    folders = {"models' cache", "data sets' cache"}
+    folders = {"models' cache", "data sets' cache", "studio's runs", "pictures' store"}
     assert parts | folders | {"vit-small", "timm:vit_x.y", "device"} <= findings.keys()
     assert str(models / "data") in findings["data sets' cache"].detail
+    assert str(models / "runs") in findings["studio's runs"].detail
     assert not [f for f in findings.values() if f.state == "broken"]
 
 

@@ -534,8 +534,93 @@ def test_what_open_clip_cached_is_named_as_one_would_ask_for_it(cache: Path):
     cached_files(cache, "timm/ViT-B-16-SigLIP", *THEIRS)
     both = cached_files(cache, "timm/vit_b", *THEIRS, "config.json", "model.safetensors")
     cached_files(cache, "laion/half", "open_clip_config.json")
-    assert list(hub.cached()) == ["hf:timm/ViT-B-16-SigLIP", "timm:vit_b"]
+    cached_files(cache, "laion/bare", "open_clip_model.safetensors")  # nobody says what it is
+    own = cached_files(cache, "owner/clip", *THEIRS)
+    there = {"ViT-B-16-SigLIP/webli": "timm/ViT-B-16-SigLIP", "timm:vit_b": "timm/vit_b"}
+    there |= {"hf:owner/clip": "owner/clip"}
+    assert {name: f.parent.parent.name for name, f in hub.cached().items()} == {
+        name: f"models--{repository.replace('/', '--')}" for name, repository in there.items()
+    }
     assert hub.find("hf:timm/vit_b", hub.FOR_CLIP).weights[0].parent == both
+    assert hub.find("hf:owner/clip", hub.FOR_CLIP).weights[0].parent == own
+
+
+def test_a_tag_whose_settings_only_open_clip_has_is_listed_too(cache: Path):
+    """What load_clip fetches of a tag are the weights alone."""
+    repository = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+    folder = cached_files(cache, repository, "open_clip_pytorch_model.bin")
+    assert hub.cached() == {"ViT-B-32/laion2b_s34b_b79k": folder}
+
+
+NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")
+
+
+def test_what_diffusers_cached_is_listed_pipelines_and_networks(cache: Path):
+    def pipeline(repository: str, part: str) -> Path:
+        folder = cached_files(cache, repository, "model_index.json")
+        (folder / part).mkdir()
+        for name in NETWORK:
+            (folder / part / name).write_text("{}")
+        return folder
+
+    made = {
+        "hf:a/alone": cached_files(cache, "a/alone", *NETWORK),
+        "hf:a/pipeline": pipeline("a/pipeline", "unet"),
+        "hf:b/ours": pipeline("b/ours", "denoiser"),
+        "hf:c/foreign": pipeline("c/foreign", "transformer"),
+    }
+    broken = pipeline("d/broken", "unet")
+    (broken / "unet" / NETWORK[1]).unlink()
+    assert hub.cached() == made
+    for folder in made.values():
+        assert hub.in_folder(folder, "x").weights[0].name == NETWORK[1]
+
+
+def test_where_a_model_is_published_is_told_by_its_name(tmp_path: Path, cache: Path):
+    tagged = hub.source("ViT-B-32/openai")
+    assert tagged is not None and tagged.preset is not None
+    assert tagged.repository == "timm/vit_base_patch32_clip_224.openai"
+    assert tagged.layouts == (hub.OPEN_CLIP,)
+    assert hub.source("hf:a/b") == hub.Source("a/b", hub.FOR_ANY)
+    assert hub.source("timm:vit_x.y") == hub.Source("timm/vit_x.y", hub.FOR_VIT)
+    assert hub.source("vit-cifar") is None
+    assert hub.source(str(checkpoint(tmp_path / "own"))) is None
+    with pytest.raises(NotHere, match="neither bundled nor a file or folder"):
+        hub.source("vit-huge")
+    with pytest.raises(BadInput, match="empty model name"):
+        hub.source(" ")
+
+
+def test_what_is_here_is_found_as_find_finds_it_and_nobody_is_asked(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hub, "network", lambda: pytest.fail("asked"))
+    names = ["hf:a/b", "timm:vit_x.y", "ViT-B-32/openai", "ViTamin-S/datacomp1b"]
+    assert [hub.here(name) for name in names] == [None] * 4
+    cached_checkpoint(cache, "a/b")
+    cached_checkpoint(cache, "timm/vit_x.y")
+    repository = "timm/vit_base_patch32_clip_224.openai"
+    cached_files(cache, repository, "open_clip_model.safetensors")
+    cached_files(cache, "jienengchen/ViTamin-S", "pytorch_model.bin")
+    names += ["vit-cifar", str(checkpoint(tmp_path / "own"))]
+    for name in names:
+        assert hub.here(name) == hub.find(name, hub.FOR_ANY)
+
+
+def test_what_open_clip_kept_is_here(home: Path, cache: Path):
+    (home / "b32_400m.pt").write_bytes(b"")
+    found = hub.here("ViT-B-32/metaclip_400m")
+    assert found is not None and found.weights == (home / "b32_400m.pt",)
+
+
+def test_open_clips_table_is_read_without_torch():
+    code = (
+        "import sys; from mmfm import hub; hub.source('ViT-B-32/openai')\n"
+        "print({'torch', 'open_clip'} & sys.modules.keys())\n"
+        "import safetensors.torch"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()" and done.stderr == ""
 
 
 def test_a_tag_of_open_clip_is_found_in_the_cache_with_open_clips_settings(cache: Path):

@@ -1,22 +1,32 @@
 """Look a machine over: what is installed, what it can do, which models are here, what is broken."""
 
+import itertools
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mmfm import hub, machine
-from mmfm.errors import MmfmError
+from mmfm.errors import MmfmError, NotHere
+from mmfm.files import digest
+from mmfm.hub import in_words
 
 State = Literal["ok", "info", "broken"]
-Where = Literal["bundled", "cached"]
+Where = Literal["bundled", "cached", "yours"]
+
+CARD = "README.md"  # of a checkpoint, beside its weights; so the hub has it too
+
+# What our own checkpoints are for; a vit without labels is just that.
+_TASKS = {"vit": "vit", "clip": "clip", "denoiser": "drawing", "ruler": "measuring pictures"}
+# Pipelines of diffusers' that mmfm runs, as mmfm.models.wrapped_denoiser has them, with torch.
+_RUN = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "DenoiserPipeline")
 
 # Run in a process of its own: two libraries that don't fit can also crash it.
 CALL_NMS = """
@@ -46,6 +56,9 @@ class Checkpoint:
     where: Where
     folder: Path
     fault: str = ""  # why it cannot be loaded
+    foreign: bool = False  # it is whole, but nothing that mmfm runs
+    score: str = ""  # one figure that its card states
+    card: str = ""  # what its publisher says of it: a file, or an address
 
 
 def examine() -> Iterator[Finding]:
@@ -165,13 +178,20 @@ def examine_network() -> Finding:
 
 
 def examine_folders() -> Iterator[Finding]:
-    """Look at the folders that downloads go to: may they be written to, and is there room?"""
+    """Look at the folders where things are kept: may they be written to, and is there room?"""
     import platformdirs
     from huggingface_hub import constants
 
     yield examine_folder("models' cache", Path(constants.HF_HUB_CACHE), "HF_HOME")
-    data = os.environ.get("MMFM_DATA") or platformdirs.user_cache_path("mmfm")
-    yield examine_folder("data sets' cache", Path(data), "MMFM_DATA")
+    data, cache = platformdirs.user_data_path("mmfm"), platformdirs.user_cache_path("mmfm")
+    for part, variable, usual in (
+        ("data sets' cache", "MMFM_DATA", cache),
+        ("studio's runs", "MMFM_RUNS", data / "runs"),
+        ("pictures' store", "MMFM_STORE", data / "store"),
+        ("vectors' cache", "MMFM_CACHE", cache),
+    ):
+        folder = os.environ.get(variable) or usual
+        yield examine_folder(part, Path(folder).expanduser(), variable)
 
 
 def examine_folder(part: str, folder: Path, variable: str) -> Finding:
@@ -193,13 +213,26 @@ def checkpoints() -> Iterator[Checkpoint]:
         yield _checkpoint(name, folder, "cached")
 
 
-def _checkpoint(name: str, folder: Path, where: Where) -> Checkpoint:
+def about(name: str) -> Checkpoint:
+    """Say of one model on this machine what `checkpoints` says of all."""
+    found = hub.here(name)
+    if found is None:
+        raise NotHere(f"{name} is not on this machine; mmfm models get {name} fetches it")
+    where = {"bundled": "bundled", "local": "yours", "hub": "cached"}[found.origin]
+    return _checkpoint(name, found.folder, cast("Where", where), found)
+
+
+def _checkpoint(
+    name: str, folder: Path, where: Where, found: hub.Found | None = None
+) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
-    task, size = "unknown", 0
+    task, size, foreign = "unknown", 0, False
     try:
-        found = hub.in_folder(folder, name)
-        task = _task(found.settings() or {})
+        found = found or hub.in_folder(folder, name, layouts=_layouts(name))
+        settings = found.settings() or _open_clips_own(name, where)
+        index = found.settings("model_index.json") or {}
+        task, foreign = _task(settings, index), _is_foreign(settings, index)
         size = sum(path.stat().st_size for path in found.weights)
         for path in found.weights:
             if path.suffix == ".safetensors":
@@ -207,16 +240,38 @@ def _checkpoint(name: str, folder: Path, where: Where) -> Checkpoint:
                 with safe_open(path, "numpy"):
                     pass
     except SafetensorError as error:
-        fault = f"{folder}: not whole safetensors ({error})"
+        fault, foreign = f"{folder}: not whole safetensors ({error})", False
     except MmfmError as error:
-        fault = str(error)
+        fault, foreign = str(error), False
     else:
-        fault = ""
-    return Checkpoint(name, task, size, where, folder, fault)
+        fault = "whole, but nothing that mmfm runs" if foreign else ""
+    score = card_head(folder / CARD).get("score", "")
+    card = _card(folder, where)
+    return Checkpoint(name, task, size, where, folder, fault, foreign, score, card)
 
 
-def _task(settings: dict[str, Any]) -> str:
+def _layouts(name: str) -> tuple[hub.Layout, ...]:
+    return hub.FOR_VIT if name.startswith("timm:") else hub.FOR_ANY
+
+
+def _open_clips_own(name: str, where: Where) -> dict[str, Any]:
+    """The settings of a tag of open_clip's, which need not lie beside its weights."""
+    if where != "cached" or name.startswith(("hf:", "timm:")):
+        return {}
+    return hub.open_clip_entry(name) or {}
+
+
+def _task(settings: Mapping[str, Any], index: Mapping[str, Any]) -> str:
     """Say what a model is for, from the settings that its publisher wrote beside the weights."""
+    kind = settings.get("model")
+    if "mmfm" in settings and kind in _TASKS:
+        if kind == "vit" and settings.get("labels"):
+            return "image classification"
+        reads = kind == "denoiser" and (settings.get("config") or {}).get("text_dim")
+        return "text to picture" if reads else _TASKS[kind]
+    if index or "_class_name" in settings:  # diffusers' own
+        named = str(_pipeline(index) or settings.get("_class_name"))
+        return named if _is_foreign(settings, index) else "drawing"
     architectures = settings.get("architectures") or []
     classifies = any(name.endswith("ForImageClassification") for name in architectures)
     if classifies or settings.get("labels") or settings.get("num_classes"):
@@ -227,23 +282,68 @@ def _task(settings: dict[str, Any]) -> str:
     return next((str(name) for name in named if name), "unknown")
 
 
+def _is_foreign(settings: Mapping[str, Any], index: Mapping[str, Any]) -> bool:
+    """Whether diffusers' settings are of something that mmfm does not wrap."""
+    pipeline = _pipeline(index)
+    if pipeline is not None:
+        return pipeline not in _RUN
+    return settings.get("_class_name", "UNet2DModel") != "UNet2DModel" and "mmfm" not in settings
+
+
+def _pipeline(index: Mapping[str, Any]) -> str | None:
+    """The class of a pipeline; one with code of its own names the file before it."""
+    named = index.get("_class_name")
+    last = named[-1] if isinstance(named, list) and named else named
+    return str(last) if last else None
+
+
+def _card(folder: Path, where: Where) -> str:
+    """Where a person reads what a model is: beside its weights, else at the hub's address."""
+    if (folder / CARD).is_file():
+        return str(folder / CARD)
+    repository = folder.parent.parent.name  # of the hub's cache: models--OWNER--NAME
+    if where != "cached" or not repository.startswith("models--"):
+        return ""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{repository.removeprefix('models--').replace('--', '/', 1)}"
+
+
+def card_head(card: Path) -> dict[str, str]:
+    """What a card says of its model on single lines of its head, `score: 70.3 %`; {} without one.
+
+    The head is YAML between two lines of ---, of which this reads no more than it needs.
+    """
+    if not card.is_file():
+        return {}
+    lines = card.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    if not lines or lines[0].strip() != "---":
+        return {}
+    head = itertools.takewhile(lambda line: line.rstrip() != "---", lines[1:])
+    pairs = (line.partition(":") for line in head if line[:1].isalpha())
+    return {key.strip(): value.strip().strip("'\"") for key, colon, value in pairs if colon}
+
+
 def examine_checkpoints(found: Iterable[Checkpoint]) -> Iterator[Finding]:
-    """Report on each checkpoint: whether its list of weights could be read."""
+    """Report on each checkpoint: whether its list of weights could be read, and is the card's."""
     for checkpoint in found:
-        if not checkpoint.fault:
+        fault = checkpoint.fault or _not_sealed(checkpoint)
+        if checkpoint.foreign or not fault:
             detail = f"{checkpoint.where}, {checkpoint.task}, {in_words(checkpoint.size)}"
-            yield Finding(checkpoint.name, "ok", detail)
+            state: State = "info" if checkpoint.foreign else "ok"
+            yield Finding(checkpoint.name, state, f"{detail}; {fault}" if fault else detail)
         elif checkpoint.where == "bundled":
             remedy = "install mmfm again from where you have it"
-            yield Finding(checkpoint.name, "broken", checkpoint.fault, remedy)
+            yield Finding(checkpoint.name, "broken", fault, remedy)
         else:
             remedy = f"remove {checkpoint.folder}, and it is fetched anew"
-            yield Finding(checkpoint.name, "broken", checkpoint.fault, remedy)
+            yield Finding(checkpoint.name, "broken", fault, remedy)
 
 
-def in_words(size: int) -> str:
-    """Write a number of bytes for a person: 23.5 GB."""
-    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= bytes_each:
-            return f"{size / bytes_each:.1f} {unit}"
-    return f"{size} bytes"
+def _not_sealed(checkpoint: Checkpoint) -> str:
+    """What is wrong with bundled weights whose card states another checksum; "" if nothing is."""
+    said = card_head(checkpoint.folder / CARD).get("sha256")
+    weights = checkpoint.folder / "model.safetensors"
+    if checkpoint.where != "bundled" or said is None or digest(weights) == said:
+        return ""
+    return f"{weights}: its checksum is not the one that its card states"
