@@ -58,10 +58,25 @@ class Page(Protocol):
 
 def pages() -> dict[str, Page]:
     """The pages by name, the first one first."""
-    from . import meaning_map, patches, photos, zero_shot
+    from . import (
+        denoise,
+        diffusion_studio,
+        meaning_map,
+        patches,
+        photos,
+        text_to_picture,
+        zero_shot,
+    )
 
-    first = {"patches": patches, "zero_shot": zero_shot}
-    return {**first, "meaning_map": meaning_map, "photos": photos}
+    return {
+        "patches": patches,
+        "zero_shot": zero_shot,
+        "meaning_map": meaning_map,
+        "photos": photos,
+        "text_to_picture": text_to_picture,  # before that which takes any denoiser
+        "denoise": denoise,
+        "diffusion_studio": diffusion_studio,
+    }
 
 
 def serve(
@@ -82,7 +97,7 @@ def serve(
     Whatever is wrong with the wishes is said before anything is served.
     """
     if model is not None:
-        hub.find(model, hub.FOR_CLIP)  # first of all: a wrong name is said at once
+        hub.find(model, hub.FOR_ANY)  # first of all: a wrong name is said at once
     login = _login(auth, host)
     hosts = _hosts(host, allowed_hosts)
     if lang is not None and lang not in LANGUAGES:
@@ -179,10 +194,10 @@ class Headers:
 
 def _page_for(model: str, page: str | None, known: "dict[str, Page]") -> str:
     """The page to open for a model: the one that is wished if it can run it, else the first."""
-    settings = hub.find(model, hub.FOR_CLIP).settings() or {}
+    settings = hub.find(model, hub.FOR_ANY).settings() or {}
     fitting = [name for name, each in known.items() if each.takes(settings)]
     if not fitting:
-        raise BadInput(f"{model}: no page runs such a model; they run ViTs and CLIPs")
+        raise BadInput(f"{model}: no page runs such a model; they run ViTs, CLIPs and denoisers")
     if page is not None and page not in fitting:
         raise BadInput(f"the page {page} does not run {model}; these do: {', '.join(fitting)}")
     return page or fitting[0]

@@ -44,6 +44,7 @@ from .parts import (
     complain,
     data_address,
     examples,
+    heading,
     html,
     is_clip,
     lessons_html,
@@ -115,7 +116,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     """Draw the page and wire its events."""
     page = MeaningMap(context)
     visit = gr.State(None, time_to_live=3600)
-    top = html("top", js_on_load=script("top.js"))
+    top = heading()
     with gr.Row(elem_id="mm-bar"):
         chooser = html("mm-chooser", js_on_load=script("meaning_map_chooser.js"))
         with gr.Column(elem_id="mm-own", min_width=180, scale=0):

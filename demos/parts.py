@@ -22,6 +22,7 @@ from mmfm import hub
 from mmfm.data.pictures import open_picture
 from mmfm.errors import MmfmError
 from mmfm.models.clip import TwoTowers
+from mmfm.models.denoiser import Denoiser
 from mmfm.models.tables import transformers
 from mmfm.models.vit import ViT
 from mmfm.runs import Run
@@ -30,7 +31,7 @@ from mmfm.tasks.doctor import checkpoints, in_words
 from . import words
 from .page import STATIC
 
-Model = ViT | TwoTowers
+Model = ViT | TwoTowers | Denoiser
 Titles = Mapping[str, Callable[[str], str]]  # address -> the page's name in a language
 
 MAX_PIXELS = 50_000_000
@@ -51,7 +52,7 @@ def models_here(wanted: str | None, fits: Callable[[Mapping[str, Any]], bool]) -
         for found in checkpoints()
         if not found.fault and fits(hub.in_folder(found.folder, found.name).settings() or {})
     ]
-    if wanted is not None and fits(hub.find(wanted, hub.FOR_CLIP).settings() or {}):
+    if wanted is not None and fits(hub.find(wanted, hub.FOR_ANY).settings() or {}):
         here = [wanted, *here]
     return list(dict.fromkeys(here))
 
@@ -215,7 +216,7 @@ def trained_on(name: str) -> str | None:
     """The data of one's own run, or what a checkpoint's card names in its head, as the hub's do."""
     from huggingface_hub.repocard import metadata_load
 
-    folder = hub.find(name, hub.FOR_CLIP).folder
+    folder = hub.find(name, hub.FOR_ANY).folder
     if (folder / "run.json").is_file():
         # Its last two parts: where the rest lies is nobody's business but the owner's.
         return "/".join(Path(str(Run.read_settings(folder).get("data"))).parts[-2:])
@@ -249,6 +250,15 @@ def base64_of(values: np.ndarray[Any, Any]) -> str:
 def html(name: str, **settings: Any) -> gr.HTML:
     """An HTML component without Gradio's own styles, empty until a visitor arrives."""
     return gr.HTML(None, elem_id=name, apply_default_css=False, **settings)
+
+
+def heading() -> gr.HTML:
+    """The heading of a page, with which every page also makes sure that no answer gets lost."""
+    top = html("top", js_on_load=script("top.js"))
+    # Asked by top.js alone; whatever was waiting comes along with the answer.
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    top.wake(lambda: None, None, None, trigger_mode="multiple", **quiet)
+    return top
 
 
 def script(file: str) -> str:

@@ -25,6 +25,7 @@ from .parts import (
     complain,
     data_address,
     examples,
+    heading,
     html,
     is_vit,
     lessons_html,
@@ -73,7 +74,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
         return page.read(question)
 
     visit = gr.State(None, time_to_live=3600)
-    top = html("top", js_on_load=script("top.js"))
+    top = heading()
     with gr.Row(elem_id="bar"):
         picker = html("picker", js_on_load=script("picker.js"))
         with gr.Column(elem_id="own", min_width=180, scale=0):

@@ -39,6 +39,7 @@ from mmfm.tasks.classify import DEFAULT_MODEL
 from .page import DEVICE, LANGUAGES, Context
 from .parts import (
     complain,
+    heading,
     html,
     is_clip,
     lessons_html,
@@ -110,7 +111,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     page = Photos(context)
 
     visit = gr.State(None, time_to_live=6 * 3600)
-    top = html("top", js_on_load=script("top.js"))
+    top = heading()
     with gr.Row(elem_id="photos_bar"):
         about = html("photos_about")
         with gr.Column(elem_id="photos_own", min_width=180, scale=0):
@@ -236,19 +237,22 @@ class Photos:
         """
         visit = visit or self.first_visit()
         now: dict[str, Any] = {"state": "failed"}
-        failed: dict[str, str] = {}
+        job: Job | None = None
         try:
             job = self.hire(visit)
-            failed = job.failed
             for now in job.watch(SLICE):
                 yield [gr.skip(), gr.HTML(progress={**now, "turn": next(self.turns)})]
-            if job.ended:
+            if now["state"] != "running":
                 job.raise_error()
         except MmfmError as error:
             self.complain(error, visit)
             now = {**now, "state": "failed"}
         if now["state"] != "running":
-            self.settle_or_say(visit, failed)
+            if job is not None:
+                # Until all has been looked at, what failed before is still known to.
+                before = {} if now["state"] == "finished" else self.unread.get(job.key, {})
+                self.unread[job.key] = {**before, **job.failed}
+            self.settle_or_say(visit)
             now["place"] = self.place_data(visit)
         yield [visit, gr.HTML(progress={**now, "turn": next(self.turns), "over": True})]
 
@@ -386,16 +390,14 @@ class Photos:
             case _:
                 raise Told(say["no_folder"])
 
-    def settle_or_say(self, visit: Visit, failed: Mapping[str, str]) -> None:
+    def settle_or_say(self, visit: Visit) -> None:
         """See what has been indexed; where the folder has gone meanwhile, say so."""
         try:
-            self.settle(visit, visit.place, visit.model, failed=failed)
+            self.settle(visit, visit.place, visit.model)
         except MmfmError as error:
             self.complain(error, visit)
 
-    def settle(
-        self, visit: Visit, place: Place, model: str, *, failed: Mapping[str, str] | None = None
-    ) -> None:
+    def settle(self, visit: Visit, place: Place, model: str) -> None:
         """Look into a place, and see which of its pictures are indexed for a model."""
         say = WORDS[visit.lang]
         if place.examples and not self.drawings.exists():
@@ -404,12 +406,10 @@ class Photos:
         album = album_of(place, model, self.clip(model), self.store(place))
         visit.place, visit.model, visit.folders, visit.album = place, model, folders, album
         visit.hits = visit.answers = None
-        key = (place.folder, model)
-        if failed is not None:
-            self.unread[key] = dict(failed)
-        known = self.unread.get(key, {}).items()
+        known = self.unread.get((place.folder, model), {}).items()
+        # A link that leads nowhere is there too.
         visit.failed = {
-            path: why for path, why in known if path not in album.number and Path(path).exists()
+            path: why for path, why in known if path not in album.number and os.path.lexists(path)
         }
 
     def known(self, visit: Visit) -> Album:
@@ -423,7 +423,7 @@ class Photos:
         clip, place = self.clip(visit.model), visit.place
         with self._hiring:
             job = self.job
-            if job is not None and not job.ended and job.key == (place.folder, visit.model):
+            if job is not None and job.has_news and job.key == (place.folder, visit.model):
                 if job.clip is clip:
                     return job
                 job.end()  # another page took the model away; two of them might not fit
@@ -432,7 +432,7 @@ class Photos:
             elif job is not None:
                 job.end()
             checked(place, WORDS[visit.lang])
-            waiting = visit.album.total - len(visit.album.paths) if visit.album else None
+            waiting = len(visit.album.left) if visit.album else None
             store = self.store(place)
             start = partial(steps, clip, place, store, waiting)
             self.job = Job(place, visit.model, clip, start)
@@ -499,7 +499,8 @@ class Photos:
             "indexed": len(album.paths),
             "total": album.total,
             "failed": failed_data(visit.failed, place),
-            "failures": len(visit.failed),
+            "failures": len(visit.failed),  # folders that cannot be listed among them
+            "unread": len(album.left & visit.failed.keys()),
             "working": job is not None and not job.ended and job.key == (place.folder, visit.model),
         }
 

@@ -55,8 +55,13 @@ class Album:
     model: str
     paths: list[str]
     rows: Float32[np.ndarray, "n d"]
-    total: int  # with those that are not indexed
+    left: frozenset[str]  # the paths of those that are not indexed
     engines: tuple[str, ...]  # what the picture tower was run with
+
+    @property
+    def total(self) -> int:
+        """How many there are, indexed or not."""
+        return len(self.paths) + len(self.left)
 
     @cached_property
     def number(self) -> dict[str, int]:
@@ -91,11 +96,14 @@ def subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def is_allowed(real: str, place: Place) -> bool:
+    """Whether a path, in which no link is left, lies below what was allowed."""
+    return Path(real).is_relative_to(place.root)
+
+
 def stays_inside(path: str, place: Place) -> bool:
     """Whether a file is where it seems to be, or a link to another that may be looked at."""
-    if not Path(path).is_symlink():
-        return True
-    return Path(os.path.realpath(path)).is_relative_to(place.root)
+    return not Path(path).is_symlink() or is_allowed(os.path.realpath(path), place)
 
 
 def album_of(place: Place, model: str, clip: TwoTowers, store: Store) -> Album:
@@ -112,7 +120,8 @@ def album_of(place: Place, model: str, clip: TwoTowers, store: Store) -> Album:
         column = store.shelf(fingerprint(clip)).read(["engine"], where).column("engine")
         engines = sorted(column.unique().to_pylist())
     named = [path for path, _ in rows]
-    return Album(place, model, named, matrix, len(paths), tuple(engines))
+    left = frozenset(paths).difference(named)
+    return Album(place, model, named, matrix, left, tuple(engines))
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -160,7 +169,7 @@ def real_path(album: Album, number: int) -> str | None:
     It is asked anew each time: a link may have taken its place, or that of a folder above it.
     """
     real = os.path.realpath(album.paths[number])
-    return real if Path(real).is_relative_to(album.place.root) else None
+    return real if is_allowed(real, album.place) else None
 
 
 def _seen(album: Album, number: int, look: Callable[[str, int], str]) -> str:

@@ -12,7 +12,7 @@ from mmfm.models.clip import TwoTowers
 from mmfm.store import Store
 from mmfm.tasks.index import Indexed, index
 
-from .photos_folders import Place, failed_data
+from .photos_folders import Place, failed_data, is_allowed
 
 TOLD = 0.2  # seconds between two reports
 PATIENCE = 20.0  # seconds after which indexing that nobody watches ends
@@ -36,6 +36,7 @@ class Job:
         self.failed: dict[str, str] = {}
         self.now: Indexed | None = None
         self.ended = self.stopped = False
+        self._told, self._ended_at = False, 0.0  # whether somebody has heard of the end
         self._error: Exception | None = None
         self._speeds: deque[tuple[int, float]] = deque(maxlen=20)  # (files opened, seconds)
         self._watchers = 0
@@ -47,6 +48,12 @@ class Job:
     def is_watched(self) -> bool:
         """Whether anybody waits for it."""
         return not self.ended and self._watchers > 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it goes on, or has ended between two requests of somebody who watches it."""
+        heard = self._told or time.monotonic() - self._ended_at > PATIENCE
+        return not self.ended or not heard
 
     def stop(self) -> None:
         """End after the batch that the model is looking at; what was indexed stays."""
@@ -71,10 +78,14 @@ class Job:
             self._watchers += 1
             self._news.notify_all()
         try:
-            while not self.ended and time.monotonic() < until:
+            while time.monotonic() < until:
                 with self._news:
                     self._news.wait_for(lambda: self.ended, TOLD)
-                yield self.report()
+                now = self.report()
+                yield now
+                if now["state"] != "running":
+                    self._told = True
+                    break
         finally:
             with self._news:
                 self._watchers -= 1
@@ -107,13 +118,14 @@ class Job:
                     self._speeds.append((opened, time.monotonic() - began))
                     self.failed.update(now.failed)
                     if not self._may_go_on():
+                        self._told = not self.stopped  # nobody is there to hear of it
                         self.stopped = True
                         break
                     began = time.monotonic()
         except Exception as error:  # handed on by raise_error to whoever watches
             self._error = error
         with self._news:
-            self.ended = True
+            self.ended, self._ended_at = True, time.monotonic()
             self._news.notify_all()
 
     def _may_go_on(self) -> bool:
@@ -138,6 +150,14 @@ def steps(
     pictures: int | None,
     stop: Callable[[], bool],
 ) -> Generator[Indexed]:
-    """Choose how to run the model, then index with it."""
+    """Choose how to run the model, then index with it what lies below the allowed folder."""
     engine = choose(clip, pictures=pictures)
-    yield from index(clip, engine, [place.folder], store=store, stop=stop, wait=False)
+    yield from index(
+        clip,
+        engine,
+        [place.folder],
+        store=store,
+        may_read=lambda real: is_allowed(real, place),
+        stop=stop,
+        wait=False,
+    )

@@ -35,6 +35,7 @@ from .parts import (
     complain,
     data_address,
     examples,
+    heading,
     html,
     is_clip,
     lessons_html,
@@ -121,7 +122,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     page = WhyClip(context)
 
     visit = gr.State(None, time_to_live=3600)
-    top = html("top", js_on_load=script("top.js"))
+    top = heading()
     with gr.Row(elem_id="zero_bar"):
         about = html("zero_about")
         with gr.Column(elem_id="zero_own", min_width=180, scale=0):

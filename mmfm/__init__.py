@@ -20,8 +20,9 @@ if TYPE_CHECKING:
         OutOfSpace,
         UnreadablePicture,
     )
-    from mmfm.models.checkpoints import load_clip, load_vit
+    from mmfm.models.checkpoints import load_clip, load_denoiser, load_vit
     from mmfm.tasks.classify import Prediction, ZeroShotClassifier
+    from mmfm.tasks.generate import generate
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,9 @@ __all__ = [
     "UnreadablePicture",
     "ZeroShotClassifier",
     "__version__",
+    "generate",
     "load_clip",
+    "load_denoiser",
     "load_vit",
 ]
 
@@ -47,7 +50,9 @@ __all__ = [
 _HOME = {
     "Prediction": "mmfm.tasks.classify",
     "ZeroShotClassifier": "mmfm.tasks.classify",
+    "generate": "mmfm.tasks.generate",
     "load_clip": "mmfm.models.checkpoints",
+    "load_denoiser": "mmfm.models.checkpoints",
     "load_vit": "mmfm.models.checkpoints",
 }
 

@@ -2,6 +2,16 @@
 
 import sys
 
-from mmfm.cli import main
 
-sys.exit(main())
+def run() -> int:
+    """Run one command; Ctrl-C is no fault, not even while things are still being loaded."""
+    try:
+        from mmfm.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -17,6 +17,12 @@ import typer
 import mmfm
 from mmfm.commands import machine, pages, photos, training, trust
 from mmfm.commands.classify import classify
+from mmfm.commands.draw import train_draw
+from mmfm.commands.export import export
+from mmfm.commands.few_steps import train_few_steps
+from mmfm.commands.ruler import train_ruler
+from mmfm.commands.sample import sample
+from mmfm.commands.score import score
 from mmfm.data.texts import legible
 from mmfm.errors import MmfmError
 
@@ -30,6 +36,7 @@ app = typer.Typer(
 )
 train = typer.Typer(help="Train a model of your own.", rich_markup_mode=None)
 app.add_typer(train, name="train")
+app.add_typer(machine.models, name="models")
 
 
 @app.callback(invoke_without_command=True)
@@ -55,7 +62,13 @@ app.command()(trust.adapt)
 app.command()(trust.explain)
 train.command("vit")(training.train_vit)
 train.command("clip")(training.train_clip)
-app.command()(machine.models)
+train.command("diffusion")(training.train_diffusion)
+train.command("draw")(train_draw)
+train.command("few-steps")(train_few_steps)
+train.command("ruler")(train_ruler)
+app.command()(sample)
+app.command()(score)
+app.command()(export)
 app.command()(machine.doctor)
 
 

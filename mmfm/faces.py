@@ -11,9 +11,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmfm.data.texts import legible
+from mmfm.terminal import FootLine, is_live
 
 if TYPE_CHECKING:
     from mmfm.reports import Report
@@ -45,7 +46,7 @@ def stopping() -> Generator[Callable[[], bool]]:
 @contextmanager
 def counting() -> Generator["Counter"]:
     """Show on a terminal how far some counted work has come; a pipe is told nothing."""
-    counter = Counter(live=sys.stderr.isatty())
+    counter = Counter(live=is_live(sys.stderr))
     try:
         yield counter
     finally:
@@ -56,38 +57,28 @@ class Counter:
     """One bar after another, for work whose amount is known."""
 
     def __init__(self, *, live: bool) -> None:
-        self._bar: Any = None
-        self._tasks: dict[str, Any] = {}
-        if live:
-            self._bar = _bar()
-            self._bar.start()
+        self._line = FootLine(sys.stderr) if live else None
 
     def show(self, what: str) -> Callable[[int, int], None]:
         """Make the function to which that work tells (done, total)."""
         pace = Pace()
 
         def tell(done: int, total: int) -> None:
-            if self._bar is None:
-                return
-            if what not in self._tasks:
-                self._tasks[what] = self._bar.add_task(what, total=total, told="")
-            told = f"{done:,} of {total:,}{pace.told(done, total)}"
-            self._bar.update(self._tasks[what], completed=done, total=total, told=told)
+            if self._line is not None:
+                told = f"{done:,} of {total:,}{pace.told(done, total)}"
+                self._line.show(what, done / total if total else None, told)
 
         return tell
 
     def say(self, line: str) -> None:
         """A line for the person, above the bar."""
-        if self._bar is not None:
-            self._bar.console.print(f"mmfm: {legible(line)}", highlight=False, markup=False)
-        else:
-            print(f"mmfm: {legible(line)}", file=sys.stderr, flush=True)
+        print(f"mmfm: {legible(line)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Give the terminal back."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
 
 class Pace:
@@ -113,15 +104,15 @@ class Pace:
 
 @contextmanager
 def show_training(
-    command: str, out: Path, stopped: Callable[[], bool], *, use: str
+    command: str, out: Path, stopped: Callable[[], bool], *, use: str, also: str = ""
 ) -> Generator["TrainingScreen"]:
     """Show a training run; of several processes that train together only the first one speaks.
 
-    `use` says what to do with the model in the end.
+    `use` says what to do with the model in the end, `also` what else there is to look at.
     """
     silent = os.environ.get("RANK", "0") != "0"
-    live = sys.stderr.isatty()
-    screen = TrainingScreen(command, out, stopped, use=use, live=live, silent=silent)
+    live = is_live(sys.stderr)
+    screen = TrainingScreen(command, out, stopped, use=use, also=also, live=live, silent=silent)
     try:
         yield screen
     finally:
@@ -139,29 +130,28 @@ class TrainingScreen:
         stopped: Callable[[], bool],
         *,
         use: str,
+        also: str = "",
         live: bool,
         silent: bool,
     ) -> None:
         self.command, self.out, self.stopped = command, out, stopped
-        self.use, self.silent = use, silent
+        self.use, self.also, self.silent = use, also, silent
         self.last: Report | None = None
         self.looked: Report | None = None  # the last one that asked the held-out pictures
         self.skipped = 0
         self._loaded = 0  # pictures that were looked at, readable or not
-        self._bar: Any = None
         self._next_line = 0.0
-        if live and not silent:
-            self._bar = _bar()
-            self._bar.start()
-            self._task = self._bar.add_task("loading", total=None, told="")
+        self._line = FootLine(sys.stderr) if live and not silent else None
+        if self._line is not None:
+            self._line.show("loading", None)
 
     def loading(self, done: int, total: int) -> None:
         """Show how far the data has come."""
         if self.stopped():
             raise KeyboardInterrupt
         self._loaded += total if done == total else 0  # one part after another
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, told=f"{done:,} of {total:,}")
+        if self._line is not None:
+            self._line.show("loading", done / total if total else None, f"{done:,} of {total:,}")
 
     def show(self, report: "Report") -> None:
         """Show one step."""
@@ -171,20 +161,14 @@ class TrainingScreen:
         if self.silent:
             return
         for which, why in report.skipped[:_NAMED]:
-            self._say(f"mmfm: {which}: {why}; left out", sys.stderr)
+            print(f"mmfm: {which}: {why}; left out", file=sys.stderr)
         self.skipped += len(report.skipped)
         if report.skipped:
-            self._say(f"mmfm: {self._left_out()}", sys.stderr)
+            print(f"mmfm: {self._left_out()}", file=sys.stderr)
         for note in report.step.notes:
-            self._say(f"{note}", sys.stderr)
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                description="training",
-                completed=report.step.progress,
-                total=1,
-                told=self._told(report),
-            )
+            print(note, file=sys.stderr, flush=True)
+        if self._line is not None:
+            self._line.show("training", report.step.progress, self._told(report))
         elif time.monotonic() >= self._next_line or report.step.last:
             self._next_line = time.monotonic() + _LINE_EVERY
             print(f"step {report.step.number}: {self._told(report)}", flush=True)
@@ -196,17 +180,11 @@ class TrainingScreen:
             parts.append(_scores(self.looked, most=3))
         return ", ".join([*parts, f"{_duration(step.seconds_left)} left"])
 
-    def _say(self, line: str, stream: Any) -> None:
-        if self._bar is not None:
-            self._bar.console.print(line, highlight=False, markup=False)
-        else:
-            print(line, file=stream, flush=True)
-
     def close(self) -> None:
         """Give the terminal back."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def conclude(self) -> None:
         """Say what has come of it, and what to do next."""
@@ -222,6 +200,8 @@ class TrainingScreen:
                 print(_scores(self.looked))
             print(f"the model is in {self.out}, try")
             print(f"  {self.use}")
+        if self.also and self.last is not None:
+            print(self.also)
         if self.skipped:
             print(f"mmfm: {self._left_out()}", file=sys.stderr)
 
@@ -242,15 +222,6 @@ class TrainingScreen:
 def _scores(report: "Report", most: int | None = None) -> str:
     scores = [f"{name} {share:.1%}" for name, share in list(report.scores.items())[:most]]
     return f"{', '.join(scores)} of {report.pictures:,} held out"
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = ("[progress.description]{task.description}", BarColumn(), TimeElapsedColumn())
-    told = TextColumn("{task.fields[told]}")
-    return Progress(*columns, told, console=Console(stderr=True), transient=True)
 
 
 def _duration(seconds: float) -> str:

@@ -41,6 +41,7 @@ from jaxtyping import Float32
 
 from mmfm.errors import BadData, BadInput, InUse, MmfmError, NotHere, OutOfSpace
 from mmfm.files import FULL, Stamp, write_whole
+from mmfm.machine import share_one_heap
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import fingerprint
 
@@ -126,6 +127,7 @@ class Store:
         that is an error. The lock of a process that was killed is free at once.
         """
         there = self._is_there()
+        share_one_heap()  # else the library's threads hold on to ever more memory
         with _plainly(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             # Who holds it may be a generator, which is closed by another thread than began it.

@@ -90,7 +90,8 @@ def test_help_names_every_command_and_no_command_is_help_too(capsys: pytest.Capt
 def test_every_command_and_option_has_one_short_sentence_of_help(
     capsys: pytest.CaptureFixture[str],
 ):
-    for command in (["demo"], ["models"], ["doctor"], ["train"]):
+    commands = (["demo"], ["models"], ["models", "get"], ["models", "card"], ["doctor"], ["train"])
+    for command in commands:
         assert cli.main([*command, "--help"]) == 0
         text = capsys.readouterr().out
         assert text.splitlines()[2].strip().endswith(".")
@@ -191,11 +192,11 @@ def test_a_reader_that_goes_away_is_no_fault_to_talk_about(
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     code = (
         "import sys, time; from mmfm import cli\n"
-        "def models():\n"
+        "def lines():\n"
         "    sys.stdin.readline()\n"
         f"    for _ in range({lines}): print('a line')\n"
-        "cli.app.registered_commands[:] = []; cli.app.command()(models)\n"
-        "sys.exit(cli.main(['models']))"
+        "cli.app.registered_commands[:] = []; cli.app.command()(lines)\n"
+        "sys.exit(cli.main(['lines']))"
     )
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as child:  # pyright: ignore
@@ -258,15 +259,23 @@ def test_models_are_listed_in_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     here = [
-        Checkpoint("vit-cifar", "image classification", 5_000_000, "bundled", Path("/a")),
+        Checkpoint(
+            "vit-cifar",
+            "image classification",
+            5_000_000,
+            "bundled",
+            Path("/a"),
+            score="70.3 %",
+            card="/a/README.md",
+        ),
         Checkpoint("hf:a/b", "dinov2", 88_000_000, "cached", Path("/b"), fault="/b: cut short"),
     ]
     monkeypatch.setattr(doctor, "checkpoints", lambda: iter(here))
     assert cli.main(["models"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "name       task                  size     where",
-        "vit-cifar  image classification  5.0 MB   bundled",
-        "hf:a/b     dinov2                88.0 MB  /b: cut short",
+        "name       task                  size     where    score   card",
+        "vit-cifar  image classification  5.0 MB   bundled  70.3 %  /a/README.md",
+        "hf:a/b     dinov2                88.0 MB  cached   -       /b: cut short",
     ]
 
 

@@ -184,7 +184,9 @@ def test_an_interrupted_run_goes_on_from_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     draw(tmp_path / "photos", each=400)
-    wish = ("classify", tmp_path / "photos", "--labels", LABELS, *MODEL, "--json")
+    # What auto chooses is measured, and may be another engine for the whole run below.
+    wish = ("classify", tmp_path / "photos", "--labels", LABELS, *MODEL, "--engine", "fp32")
+    wish = (*wish, "--json")
     child = subprocess.Popen(command(*wish), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None and child.stderr is not None
     for _ in range(100):
@@ -313,3 +315,42 @@ def test_engines_give_the_same_answers(tmp_path: Path, capsys: pytest.CaptureFix
         status, out, err = run(*wish, "--engine", engine, "-v", capsys=capsys)
         assert status == 0 and "score: " in err
         assert [row["label"] for row in rows(out)] == [row["label"] for row in exact]
+
+
+def test_a_picture_that_is_named_twice_is_looked_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    draw(tmp_path / "photos", each=2)
+    folder = tmp_path / "photos"
+    inner = next(path for path in sorted(folder.rglob("*")) if path.is_file())
+    wish = ("--labels", LABELS, *MODEL, "--json")
+    status, out, _ = run("classify", folder, inner, inner.parent, *wish, capsys=capsys)
+    paths = [row["path"] for row in rows(out)]
+    assert status == 0 and len(paths) == 8 and len(set(paths)) == 8
+
+
+def test_an_engine_that_is_named_is_not_passed_by_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    draw(tmp_path / "photos", each=2)
+    store = ("--store", tmp_path / "store")
+    assert (
+        run("index", tmp_path / "photos", *MODEL, "--engine", "fp32", *store, capsys=capsys)[0] == 0
+    )
+    wish = ("--labels", LABELS, *MODEL, *store)
+    again = run("index", tmp_path / "photos", *MODEL, "--engine", "bf16", *store, capsys=capsys)
+    assert again[0] == 0 and "8 of them were looked at by another engine" in again[2]
+    same = run("index", tmp_path / "photos", *MODEL, "--engine", "fp32", *store, capsys=capsys)
+    assert "another engine" not in same[2]
+    said = run("classify", tmp_path / "photos", *wish, "--engine", "bf16", capsys=capsys)[2]
+    assert "--engine bf16 looks at every picture" in said
+    known = run("classify", tmp_path / "photos", *wish, "-v", capsys=capsys)[2]
+    assert "8 pictures are known from the store" in known and "fp32" not in known
+
+
+def test_an_empty_query_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    draw(tmp_path / "photos", each=1)
+    store = ("--store", tmp_path / "store")
+    run("index", tmp_path / "photos", *MODEL, *store, capsys=capsys)
+    status, _, err = run("search", "  ", *store, capsys=capsys)
+    assert status == 2 and "empty query" in err

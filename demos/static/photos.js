@@ -87,14 +87,15 @@ function go(step) {
   trigger("enter", step);
 }
 
-// Should an answer be lost, it is asked for once more; two who ask watch the same work.
+// Should an answer be lost, it is asked for once more, before the server ends what nobody watches
+// (PATIENCE in photos_job.py); two who ask watch the same work.
 function keepWorking() {
   clearTimeout(patience);
   patience = setTimeout(() => {
     if (!working) return;
     trigger("work", {});
     keepWorking();
-  }, 60000);
+  }, 15000);
 }
 
 function work() {
@@ -209,21 +210,24 @@ function drawIndex() {
   const running = working && progress;
   const done = running ? progress.done : place.indexed;
   const total = running && progress.ready ? progress.total : place.total;
-  const left = place.total - place.indexed;
-  const unread = running || progress ? progress.failed : place.failed;
-  const unreadCount = running || progress ? progress.failures : place.failures;
-  const waiting = left - (running ? 0 : unreadCount);
+  const failed = running ? progress.failed : place.failed;
+  const failures = running ? progress.failures : place.failures;
+  // Folders that cannot be listed fail too, but they are no pictures that wait.
+  const waiting = place.total - place.indexed - place.unread;
+  const finished = !running && !waiting;
 
   parts.bar.hidden = !total;
   parts.bar.max = Math.max(total, 1);
   // While it looks for what has changed, what is known of the folder is shown.
   const value = running && !progress.ready ? place.indexed : done;
-  parts.bar.value = value;
+  parts.bar.value = finished ? total : value;
   const lines = [];
   if (!total) lines.push(say.no_pictures);
   else if (running && !progress.ready) lines.push(say.starting);
-  else if (!running && !waiting && place.indexed === total) {
-    lines.push(fill(say.all_indexed, { total: number(total) }));
+  else if (finished) {
+    const some = place.indexed ? "rest_unreadable" : "all_unreadable";
+    const name = place.unread ? some : "all_indexed";
+    lines.push(fill(say[name], { done: number(done), total: number(total) }));
   } else lines.push(fill(say.indexed, { done: number(value), total: number(total) }));
   if (running && progress.ready && !progress.stopping) {
     if (progress.speed) {
@@ -245,15 +249,15 @@ function drawIndex() {
   parts.go.textContent = fill(say[name], { count: number(waiting) });
   parts.go.classList.toggle("first", waiting > 0);
 
-  parts.failed.hidden = !unreadCount;
-  if (unreadCount) {
+  parts.failed.hidden = !failures;
+  if (failures) {
     parts.failedCount.textContent =
-      unreadCount === 1
+      failures === 1
         ? say.unreadable_one
-        : fill(say.unreadable_many, { count: number(unreadCount) });
-    const more = unreadCount - unread.length;
+        : fill(say.unreadable_many, { count: number(failures) });
+    const more = failures - failed.length;
     parts.failedList.replaceChildren(
-      ...unread.map(([path, why]) => make("li", {}, make("b", {}, path), ` ${why}`)),
+      ...failed.map(([path, why]) => make("li", {}, make("b", {}, path), ` ${why}`)),
       ...(more > 0 ? [make("li", {}, fill(say.unreadable_more, { count: number(more) }))] : []),
     );
   }

@@ -117,17 +117,21 @@ def classify(
     found = _find(paths, without=out)
     with stopping() as stop, counting() as counter:
         clip = chosen_clip(model, device, counter.say)
+        # Of an engine that is asked for by name, the answers should be its own.
+        own = engine != "auto" and not exact
+        if own and store is not None:
+            counter.say(f"--engine {engine} looks at every picture; {store} is not asked")
         memory = Memory(
             clip,
             found.files,
             run=[engine, *(os.path.realpath(path) for path in paths)],
             exact=exact,
-            # Of an engine that is asked for by name, the answers should be its own.
-            store="none" if engine != "auto" and not exact else store,
+            store="none" if own else store,
             resume=resume,
             say=counter.say,
         )
-        runs_on = chosen_engine(clip, engine, exact, memory.unknown, counter.say)
+        wish = memory.engine or engine
+        runs_on = chosen_engine(clip, wish, exact, memory.unknown, counter.say)
         clf = ZeroShotClassifier(
             clip,
             wished,
@@ -148,7 +152,8 @@ def classify(
         about = f"{clip.source} on {clip.weight.device}, {len(clf.labels)} labels"
         if verbose:
             counter.say(about)
-            counter.say(runs_on.about)
+            if memory.unknown:
+                counter.say(runs_on.about)
             counter.say(f"score: {SCORE_KINDS[clf.score_kind]}")
             if memory.indexed:
                 counter.say(f"{memory.indexed:,} pictures are known from the store")
@@ -165,7 +170,7 @@ def classify(
             # The page tells from all of them how near another answer was.
             top=None if all_scores or html is not None else 5,
             known=memory.known,
-            keep=memory.keep if memory.unknown > 2 * runs_on.batch else None,
+            keep=memory.keeping(runs_on.name) if memory.unknown > 2 * runs_on.batch else None,
         )
         # What is loaded stays loaded: Python need not look through it again and again for garbage.
         gc.freeze()
@@ -223,6 +228,11 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
 
     each = [picture_files(path, without=without) for path in paths]
     files = [file for found in each for file in found.files]
+    if len(each) > 1:  # a folder, and one in it: each picture once
+        once: dict[Path, Path] = {}
+        for file in files:
+            once.setdefault(file.absolute(), file)
+        files = list(once.values())
     others = sum((found.others for found in each), Counter[str]())
     unreadable = [failed for found in each for failed in found.unreadable]
     if not files:

@@ -52,6 +52,9 @@ Adapted = Annotated[
 ]
 
 
+_PUBLIC = "ViT-B-32/laion2b_s34b_b79k"  # a CLIP for photos: 600 MB, seconds on a processor
+
+
 def need_folders(*files: Path | None) -> None:
     """Refuse before the work what could not be written after it."""
     for file in files:
@@ -71,14 +74,16 @@ def chosen_clip(model: str | None, device: str, say: Callable[[str], None]) -> A
     """The CLIP that was asked for, else the one that comes with the package."""
     from mmfm.models.checkpoints import load_clip
     from mmfm.models.reading import MULTILINGUAL
-    from mmfm.tasks.classify import DEFAULT_MODEL
+    from mmfm.tasks.classify import DEFAULTS, default_model
 
     if model is None:
+        model = default_model()
         say(
-            f"{DEFAULT_MODEL} is a small teaching model that knows drawn shapes only; for photos "
-            f"name a public one: --model ViT-B-32/laion2b_s34b_b79k, or {MULTILINGUAL} for Korean"
+            f"{model} is a small teaching model that knows {DEFAULTS[model]}; for real work fetch "
+            f"a public one, mmfm models get {_PUBLIC}, and name it, --model {_PUBLIC}; for Korean "
+            f"{MULTILINGUAL}"
         )
-    return load_clip(model or DEFAULT_MODEL, device=device)
+    return load_clip(model, device=device)
 
 
 def check_engine(wish: str, exact: bool) -> None:

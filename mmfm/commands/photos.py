@@ -1,6 +1,7 @@
 """`mmfm index`, `search` and `undo`: photos that can be asked, and put back where they were."""
 
 import json as json_module
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from mmfm.errors import BadInput, NotHere
 
 if TYPE_CHECKING:
     from mmfm.contact_sheet import Sheet
+    from mmfm.engines import Engine
     from mmfm.store import Store
     from mmfm.tasks.search import Alike, Hit
 
@@ -69,10 +71,13 @@ def index(
         if missing:
             raise NotHere(f"{missing[0]}: no such file or folder; to drop it, add --forget")
         clip = chosen_clip(model, device, counter.say)
-        # How many are new is known only when all have been listed; a guess will do here.
-        runs_on = chosen_engine(clip, engine, exact, _roughly(folders), counter.say)
-        if verbose:
-            counter.say(f"{clip.source} on {clip.weight.device}; {runs_on.about}")
+
+        def runs_on(pictures: int) -> "Engine":
+            chosen = chosen_engine(clip, engine, exact, pictures, counter.say)
+            if verbose:
+                counter.say(f"{clip.source} on {clip.weight.device}; {chosen.about}")
+            return chosen
+
         show = counter.show("indexing")
         step = Indexed()
         for step in look(
@@ -92,6 +97,11 @@ def index(
             "unreadable": step.unreadable,
         }
         told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        if engine != "auto" and (others := _by_others(kept, clip, engine, folders)):
+            counter.say(
+                f"{others:,} of them were looked at by another engine before and stay as they are; "
+                "--forget drops them, --exact looks again"
+            )
         files = "1 file" if step.total == 1 else f"{step.total:,} files"
         counter.say(f"{files}: {told or 'nothing to do'}")
         if stopped:
@@ -102,11 +112,14 @@ def index(
     raise typer.Exit(3 if step.unreadable else 0)
 
 
-def _roughly(folders: list[Path]) -> int:
-    """How many pictures wait, for the choice of an engine."""
-    from mmfm.data.folders import picture_files
+def _by_others(store: "Store", clip: Any, engine: str, folders: Sequence[Path]) -> int:
+    """How many of the pictures have rows that another engine made."""
+    from mmfm.models.label_vectors import fingerprint
+    from mmfm.store import below
 
-    return sum(len(picture_files(folder.expanduser()).files) for folder in folders)
+    roots = below(os.fsencode(os.path.realpath(folder.expanduser())) for folder in folders)
+    where = f"({roots}) and engine <> '{engine}'"
+    return len(store.shelf(fingerprint(clip)).read(["engine"], where))
 
 
 # --- search -------------------------------------------------------------------------------------
@@ -252,6 +265,8 @@ def _joined(query: Sequence[str]) -> "list[str | Path]":
 
 def _asked(query: str) -> "str | Path":
     """A file where there is one, else words."""
+    if not query.strip():
+        raise BadInput("an empty query; say what to search for: words, or a picture's file")
     path = Path(query).expanduser()
     if "\0" in query or len(query) > 1000:
         return query

@@ -67,12 +67,12 @@ def train_vit(
     from mmfm.faces import show_training, stopping
     from mmfm.tasks import train_vit as task
 
-    changes = _plan_changes(minutes, steps, seed, threads, precision)
+    changes = plan_changes(minutes, steps, seed, threads, precision)
     fixed = {"recipe": recipe, "size": size, "start": start, "seed": seed, "precision": precision}
     use = f"mmfm demo patches --model {out}"
     with stopping() as stop, show_training("mmfm train vit", out, stop, use=use) as screen:
         if resume:
-            _refuse_to_change(fixed)
+            refuse_to_change(fixed)
             reports = task.resume_vit(
                 out, data=data, changes=changes, device=device, progress=screen.loading, stop=stop
             )
@@ -129,13 +129,13 @@ def train_clip(
     from mmfm.faces import show_training, stopping
     from mmfm.tasks import train_clip as task
 
-    changes = _plan_changes(minutes, steps, seed, threads, precision)
+    changes = plan_changes(minutes, steps, seed, threads, precision)
     fixed = {"recipe": recipe, "size": size, "start": start, "seed": seed, "precision": precision}
     fixed |= {"text": text, "names": names}
     use = f"mmfm.load_clip({str(out)!r})  # in Python"
     with stopping() as stop, show_training("mmfm train clip", out, stop, use=use) as screen:
         if resume:
-            _refuse_to_change(fixed)
+            refuse_to_change(fixed)
             reports = task.resume_clip(
                 out, data=data, changes=changes, device=device, progress=screen.loading, stop=stop
             )
@@ -153,7 +153,65 @@ def train_clip(
     raise typer.Exit(screen.exit_status)
 
 
-def _plan_changes(
+def train_diffusion(
+    out: Out,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="digits, mnist, fashion, a folder of pictures or class folders, a parquet file.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Train by this recipe: diffusion-mnist, say, or a TOML file.",
+        ),
+    ] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    size: Size = None,
+    start: Start = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Draw other weights, order and noise.")
+    ] = None,
+    threads: Threads = None,
+    precision: InPrecision = None,
+    device: Device = "auto",
+    resume: Resume = False,
+) -> None:
+    """Teach a denoiser to draw such pictures."""
+    from mmfm.faces import show_training, stopping
+    from mmfm.tasks import train_diffusion as task
+
+    changes = plan_changes(minutes, steps, seed, threads, precision)
+    fixed = {"recipe": recipe, "size": size, "start": start, "seed": seed, "precision": precision}
+    use = f"mmfm sample {out} --out grid.png"
+    also = f"how it learned: {out / 'learning.gif'}, how it draws: {out / 'steps.gif'}"
+    command = "mmfm train diffusion"
+    with stopping() as stop, show_training(command, out, stop, use=use, also=also) as screen:
+        if resume:
+            refuse_to_change(fixed)
+            reports = task.resume_diffusion(
+                out, data=data, changes=changes, device=device, progress=screen.loading, stop=stop
+            )
+        else:
+            if data is None:
+                raise BadInput(
+                    "--data is missing: digits, mnist, fashion, a folder or a parquet file"
+                )
+            chosen = task.DiffusionRecipe.read(recipe or task.recipe_for(data))
+            chosen = chosen.changed(changes, size=size, start=start)
+            reports = task.train_diffusion(
+                data, out, chosen, device=device, progress=screen.loading, stop=stop
+            )
+        for report in reports:
+            screen.show(report)
+    raise typer.Exit(screen.exit_status)
+
+
+def plan_changes(
     minutes: float | None,
     steps: int | None,
     seed: int | None,
@@ -168,6 +226,7 @@ def _plan_changes(
     return changes
 
 
-def _refuse_to_change(fixed: Mapping[str, object]) -> None:
+def refuse_to_change(fixed: Mapping[str, object]) -> None:
+    """A run goes on as it began: its end and its threads may change, nothing else."""
     if given := [name for name, value in fixed.items() if value not in (None, [])]:
         raise BadInput(f"a run goes on as it began; leave out --{given[0]} with --resume")

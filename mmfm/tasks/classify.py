@@ -24,6 +24,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from mmfm import hub
 from mmfm.data.labels import Label, as_labels
 from mmfm.data.templates import Templates, generic_texts, language_of, read_templates, things
 from mmfm.encoding import Encoded, Keep, Known, Picture, Row, encode
@@ -43,7 +44,14 @@ from mmfm.models.scores import Calibration, ScoreKind, known, margins, valley
 
 Labels = Sequence[str | Label] | Mapping[str, str | Sequence[str]]
 
-DEFAULT_MODEL = "clip-shapes"  # of those that come with the package
+DEFAULT_MODEL = "clip-shapes"  # comes with the package; what the pages open with is made for it
+
+# What is run unless a model is named: the first of these that comes with the package, and what it
+# knows, for a person who may not know that it knows no more.
+DEFAULTS = {
+    "clip-nano": "some hundred everyday things, seen small",
+    DEFAULT_MODEL: "drawn shapes only",
+}
 
 _PROBED = 256  # pictures of a folder that say what it is like
 
@@ -60,6 +68,12 @@ class Prediction:
     scores: dict[str, float] = field(default_factory=dict[str, float])  # best first: of all labels,
     # or of the `top` that were asked for and all that apply
     error: str | None = None
+
+
+def default_model() -> str:
+    """The model that is run unless one is named."""
+    here = hub.bundled()
+    return next((name for name in DEFAULTS if name in here), DEFAULT_MODEL)
 
 
 class ZeroShotClassifier:

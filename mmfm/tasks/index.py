@@ -36,11 +36,15 @@ from mmfm.engines import Engine
 from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import fingerprint
-from mmfm.store import OpenShelf, Row, Say, Store, among
+from mmfm.store import OpenShelf, Row, Say, Store, among, below
+
+Choose = Callable[[int], Engine]  # by the number of pictures
+MayRead = Callable[[str], bool]  # of where a file really lies, links followed
 
 _PRECISE = "fp32"  # the engine whose rows are exact, if every pixel was decoded
 _TICK_NS = 20_000_000  # file systems tell two changes apart if so much time lies between them
 _AT_LEAST = 32  # pictures of a commit, however few the engine takes at once
+_LEADS_OUT = "a link that leads to where nothing may be read"
 _DISPLACED = 10_000  # vectors of overwritten files that are kept in memory: 20 MB
 
 
@@ -61,38 +65,59 @@ class Indexed:
 
 def index(
     clip: TwoTowers,
-    engine: Engine,
+    engine: Engine | Choose,
     folders: Sequence[str | Path],
     *,
     store: Store,
     exact: bool = False,
+    may_read: MayRead | None = None,
     stop: Callable[[], bool] = lambda: False,
     wait: bool = True,
     say: Say | None = None,
 ) -> Iterator[Indexed]:
     """Bring the store up to date with folders, or single files; a step a batch.
 
-    `exact`: every pixel is decoded, and what was stored otherwise is looked at again. While another
-    process writes to the store, it is waited for and `say` is told; or not, without `wait`.
+    `engine`: what runs the picture tower, or what chooses it once the pictures that have to be
+    looked at are counted. `exact`: every pixel is decoded, and what was stored otherwise is looked
+    at again. While another process writes to the store, it is waited for and `say` is told; or not,
+    without `wait`.
+
+    `may_read`: a file that it refuses is passed over and nothing is said of it, as if it were not
+    there. It is asked once more, in a thread, when the file is opened: a link may have taken its
+    place since.
     """
-    if exact and engine.name != _PRECISE:
-        raise BadInput(f"exact vectors are made by the engine {_PRECISE}, not by {engine.name}")
+    if isinstance(engine, Engine):
+        _check_exact(engine, exact)
     if not folders:
         raise BadInput("no folder to index; name one: mmfm index DIR")
-    return _Indexing(clip, engine, _roots(folders), exact, stop).into(store, wait, say)
+    return _Indexing(clip, engine, _roots(folders), exact, may_read, stop).into(store, wait, say)
+
+
+def _check_exact(engine: Engine, exact: bool) -> None:
+    if exact and engine.name != _PRECISE:
+        raise BadInput(f"exact vectors are made by the engine {_PRECISE}, not by {engine.name}")
 
 
 def forget(
     folders: Sequence[str | Path], *, store: Store, wait: bool = True, say: Say | None = None
 ) -> int:
-    """Drop what is stored of folders or files, there or not, for every model; how much it was."""
+    """Drop what is stored of folders or files, there or not, for every model; how much it was.
+
+    If nothing is stored of one of them, which may be mistyped, nothing is dropped of any.
+    """
     paths = [os.fsencode(os.path.realpath(Path(folder).expanduser())) for folder in folders]
     if not store.models():
         raise NotHere(f"{store.folder}: holds no pictures, so there is nothing to forget")
     dropped = 0
     with store.writing(wait=wait, say=say) as writer:
-        for kept in store.models():
-            shelf = writer.shelf(kept.mark, dim=kept.dim, model=kept.model)
+        shelves = [writer.shelf(k.mark, dim=k.dim, model=k.model) for k in store.models()]
+        for folder, path in zip(folders, paths, strict=True):
+            if not any(shelf.read(["path"], below([path])).num_rows for shelf in shelves):
+                raise NotHere(
+                    f"{folder}: no picture of it is stored in {store.folder}, so nothing was "
+                    "forgotten; name a folder that was indexed, or one inside it"
+                )
+        for shelf in shelves:
             dropped += sum(shelf.drop_below(path) for path in paths)
             shelf.tidy()
     return dropped
@@ -179,12 +204,15 @@ class _Indexing:
     def __init__(
         self,
         clip: TwoTowers,
-        engine: Engine,
+        engine: Engine | Choose,
         roots: Sequence[str],
         exact: bool,
+        may_read: MayRead | None,
         stop: Callable[[], bool],
     ) -> None:
-        self.clip, self.engine, self.roots, self.exact = clip, engine, roots, exact
+        self.clip, self.roots, self.exact, self.may_read = clip, roots, exact, may_read
+        self._choice: Engine | Choose = engine
+        self.engine: Engine
         self.stop, self.stopped = stop, False
         self.shelf: OpenShelf
         self.known: _Known
@@ -202,8 +230,9 @@ class _Indexing:
             listed, closed = self._listed()
             yield self._step()
             changed = self._changed(listed)
+            self._choose(len(changed))
             batch = max(_AT_LEAST, self.engine.batch)
-            for items, looks in in_order(self._look, changed, batch=batch):
+            for items, looks in in_order(self._look, self._unless_stopped(changed), batch=batch):
                 self._take(items, looks)
                 yield self._step()
             if not self.stopped:
@@ -229,32 +258,54 @@ class _Indexing:
         named = {root for root in self.roots if os.path.isfile(root)}
         for root in self.roots:
             found = picture_files(Path(root))
-            files = [str(file) for file in found.files]
+            files = self._allowed([str(file) for file in found.files])
             listed[root] = [file for file in files if file == root or file not in named]
-            closed += [os.fsencode(path) for path, _ in found.unreadable]
-            self._failed += [(str(path), reason) for path, reason in found.unreadable]
+            reasons = {str(path): reason for path, reason in found.unreadable}
+            unreadable = self._allowed(list(reasons))
+            closed += map(os.fsencode, unreadable)
+            self._failed += [(path, reasons[path]) for path in unreadable]
         self._counts["unreadable"] = len(closed)
         self._counts["total"] = sum(map(len, listed.values())) + len(closed)
         return listed, closed
 
-    def _changed(self, listed: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+    def _allowed(self, files: list[str]) -> list[str]:
+        """Those that may be read."""
+        if self.may_read is None:
+            return files
+        return [file for file in files if self.may_read(os.path.realpath(file))]
+
+    def _choose(self, pictures: int) -> None:
+        choice = self._choice
+        self.engine = choice if isinstance(choice, Engine) else choice(pictures)
+        _check_exact(self.engine, self.exact)
+
+    def _unless_stopped(self, files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for file in files:
+            if self.stop():
+                self.stopped = True
+                return
+            yield file
+
+    def _changed(self, listed: dict[str, list[str]]) -> list[tuple[str, str]]:
         """(root, file) of all that have to be read."""
+        changed: list[tuple[str, str]] = []
         for root, files in listed.items():
             for file in files:
                 if self.stop():
                     self.stopped = True
-                    return
+                    return changed
                 path = os.fsencode(file)
                 self.known.see(path)
                 try:
                     found = os.stat(file)
                 except OSError:
-                    yield root, file  # reading it will say why
+                    changed.append((root, file))  # reading it will say why
                     continue
                 if self.known.unchanged(path, found.st_size, found.st_mtime_ns):
                     self._counts["unchanged"] += 1
                 else:
-                    yield root, file
+                    changed.append((root, file))
+        return changed
 
     # --- what is in them ------------------------------------------------------------------------
 
@@ -265,12 +316,17 @@ class _Indexing:
     def _read(self, file: str, is_new: Callable[[bytes], bool]) -> _Look:
         # The stamp comes first: a change while the file is read makes it another file, which is
         # looked at the next time.
-        size, mtime_ns = _stamp(file)
+        real = file if self.may_read is None else os.path.realpath(file)
+        if self.may_read is not None and not self.may_read(real):
+            return _Look(image=_LEADS_OUT)
+        size, mtime_ns = _stamp(real)
         try:
-            data = read_picture_file(file)
+            data = read_picture_file(real)
         except MmfmError as error:
-            reason = getattr(error, "reason", None) or str(error).removeprefix(f"{file}: ")
+            reason = getattr(error, "reason", None) or str(error).removeprefix(f"{real}: ")
             return _Look(image=reason)
+        if self.may_read is not None and os.path.realpath(real) != real:
+            return _Look(image=_LEADS_OUT)  # a folder above it has become a link meanwhile
         content = hashlib.sha256(data).digest()
         image = None
         if is_new(content):

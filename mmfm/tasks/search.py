@@ -68,10 +68,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Alike:
-    """Pictures that show the same, the largest file first."""
+    """Pictures that show the same as the first one does, which is the largest file."""
 
     paths: tuple[Path, ...]
-    score: float  # the lowest cosine of the first one with any other
+    score: float  # the lowest cosine of the first one, the group's head, with any other
     same_bytes: bool
 
 
@@ -103,7 +103,7 @@ def search(
     rows = [_vectors(clip, part, spoken, cache, warn or _warn) for part in (plus, minus)]
     query = _direction(*rows)
     kind = _kind([*plus, *minus])
-    where = _inside(folders)
+    where = _inside(folders, shelf)
     kept, found = n + _SPARE, 0
     while True:
         scores, paths = shelf.scan(
@@ -127,27 +127,32 @@ def duplicates(
     """Group pictures that are alike: first those of the same bytes, then the most alike.
 
     Two pictures are alike from a cosine of `threshold` on; where none is given, `alike_from` says
-    what it is for this model and these pictures. They are in one group with all that either of
-    them is alike to; there, one file stands for all of the same bytes. Two names of one file
-    (links) are no duplicates; files that have gone are left out. All vectors are held in memory,
-    of the cosines only a block at a time.
+    what it is for this model and these pictures. The largest file is the head of a group of all
+    that are alike to it, then the largest of those that are left, and so on. So whoever keeps only
+    the first of a group loses nothing that is not alike to it: a chain of pictures of which each is
+    alike to the next is no group. Any two of a group have a cosine of at least 2 threshold^2 - 1.
+
+    In a group of pictures that are alike one file stands for all of the same bytes. Two names of
+    one file (links) are no duplicates; files that have gone are left out. All vectors are held in
+    memory, of the cosines only a block at a time.
     """
     if threshold is not None and not 0 < threshold <= 1:
         raise BadInput(f"a threshold of {threshold}; a cosine above 0 and at most 1 is needed")
     shelf = _shelf(store, clip)
+    where = _inside(folders, shelf)
     if threshold is None:
         threshold = alike_from(clip, store=store, folders=folders)
     columns = ("path", "content", "vector")
-    contents, vectors = shelf.scan(columns, _by_content, _inside(folders))
+    contents, vectors = shelf.scan(columns, _by_content, where)
     names = {content: _files(paths) for content, paths in contents.items()}
-    present = np.array([bool(files) for files in names.values()], bool)
-    files = [sorted(several, key=_largest_first) for several in names.values() if several]
-    vectors = vectors if present.all() else vectors[present]
+    present = [(sorted(f, key=_largest_first), row) for row, f in enumerate(names.values()) if f]
+    present.sort(key=lambda one: _largest_first(one[0][0]))
+    files = [several for several, _ in present]
+    vectors = vectors[[row for _, row in present]]
 
     same = [Alike(_paths(several), 1.0, True) for several in files if len(several) > 1]
     near: list[Alike] = []
     for places in _groups(vectors, threshold, progress):
-        places.sort(key=lambda place: _largest_first(files[place][0]))
         score = float((vectors[places[1:]] @ vectors[places[0]]).min())
         near.append(Alike(_paths([files[place][0] for place in places]), score, False))
     by_score = sorted(near, key=lambda alike: -alike.score)
@@ -160,7 +165,8 @@ def alike_from(clip: TwoTowers, *, store: Store, folders: Sequence[str | Path] =
     Models differ in this, and so do drawings and photographs. So some of the indexed pictures are
     saved smaller, and the model says how near the vectors stay: nine of ten are to be found.
     """
-    table = _shelf(store, clip).read(["path"], _inside(folders))
+    shelf = _shelf(store, clip)
+    table = shelf.read(["path"], _inside(folders, shelf))
     paths = sorted(table.column("path").to_pylist())
     several: list[Image.Image] = []
     for path in paths[:: max(1, len(paths) // _SAMPLED)][:_SAMPLED]:
@@ -250,12 +256,25 @@ def _shelf(store: Store, clip: TwoTowers) -> Shelf:
     )
 
 
-def _inside(folders: Sequence[str | Path]) -> str | None:
+def _inside(folders: Sequence[str | Path], shelf: Shelf) -> str | None:
+    """The condition that a file lies in one of these folders, of which each is or was there."""
     if isinstance(folders, str | Path):
         raise BadInput("one folder where a list is expected: write [folder]")
     if not folders:
         return None
-    return below([os.fsencode(os.path.realpath(Path(folder).expanduser())) for folder in folders])
+    paths = [os.path.realpath(Path(folder).expanduser()) for folder in folders]
+    for folder, path in zip(folders, paths, strict=True):
+        # What is on a disk that is not mounted is still known, and no mistake.
+        if not os.path.exists(path) and not shelf.read(["path"], _below(path)).num_rows:  # noqa: PTH110
+            raise NotHere(
+                f"{folder}: no such folder, and no picture of it is indexed; "
+                "name one that was indexed"
+            )
+    return _below(*paths)
+
+
+def _below(*folders: str) -> str:
+    return below(map(os.fsencode, folders))
 
 
 def _best(
@@ -340,48 +359,36 @@ def _groups(
     threshold: float,
     progress: Callable[[int, int], None],
 ) -> list[list[int]]:
-    """Who is alike to whom, at once or through others; those who are alone are left out."""
+    """Each that no earlier one has taken is a head, and takes all later ones that are near it.
+
+    Those who are alone are left out. The places in a group rise, so its head comes first.
+    """
     rows = torch.from_numpy(vectors)
-    heads = np.arange(len(rows))  # who stands for the group of each
+    head = np.full(len(rows), -1)  # who has taken each; -1: nobody yet
     starts = range(0, len(rows), _BLOCK)
     for number, top in enumerate(starts):
         progress(number, len(starts))
-        for left in starts[number:]:
-            cosines = rows[top : top + _BLOCK] @ rows[left : left + _BLOCK].T
-            if float(cosines.amax()) >= threshold:
-                heads = _joined(heads, (cosines >= threshold).numpy(), top, left)
+        block = rows[top : top + _BLOCK]
+        _take_within(head[top : top + _BLOCK], (block @ block.T >= threshold).numpy(), top)
+        heads = np.flatnonzero(head[top : top + _BLOCK] < 0)  # nobody can take them any more
+        head[top + heads] = top + heads
+        for left in starts[number + 1 :] if len(heads) else ():
+            free = left + np.flatnonzero(head[left : left + _BLOCK] < 0)
+            near = (block[heads] @ rows[free].T >= threshold).numpy()
+            taken = near.any(axis=0)
+            head[free[taken]] = top + heads[near[:, taken].argmax(axis=0)]  # the first of them
     progress(len(starts), len(starts))
-    order = np.argsort(heads, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(heads[order])) + 1)
+    order = np.argsort(head, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(head[order])) + 1)
     return [group.tolist() for group in groups if len(group) > 1]
 
 
-def _joined(heads: np.ndarray, near: Bool[np.ndarray, "i j"], top: int, left: int) -> np.ndarray:
-    """The heads when all that are near each other in this block are in one group."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    first, second = near.nonzero()
-    tall, wide = near.shape
-    graph = coo_array((np.ones(len(first), bool), (first, second + tall)), shape=(tall + wide,) * 2)
-    _, parts = connected_components(graph, directed=False)
-    order = np.argsort(parts, kind="stable")
-    places = np.concatenate([np.arange(top, top + tall), np.arange(left, left + wide)])[order]
-    along = heads[places]
-    together = (np.diff(parts[order]) == 0) & (along[1:] != along[:-1])
-    heads = heads.copy()
-    for a, b in zip(along[:-1][together].tolist(), along[1:][together].tolist(), strict=True):
-        low, high = sorted((_head(heads, a), _head(heads, b)))
-        heads[high] = low
-    while (heads[heads] != heads).any():
-        heads = heads[heads]
-    return heads
-
-
-def _head(heads: np.ndarray, place: int) -> int:
-    while heads[place] != place:
-        place = int(heads[place])
-    return place
+def _take_within(head: np.ndarray, near: Bool[np.ndarray, "b b"], top: int) -> None:
+    """Let those of a block take each other; `head` is changed in place."""
+    later = np.triu(near, k=1)
+    for place in np.flatnonzero(later.any(axis=1)).tolist():
+        if head[place] < 0:
+            head[later[place] & (head < 0)] = top + place
 
 
 def _warn(line: str) -> None:

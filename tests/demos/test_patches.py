@@ -279,6 +279,16 @@ def test_a_script_sees_only_what_is_meant_for_it(client: Client) -> None:
         "/attention",
         "/classify",
         "/similarity",
+        "/draw",
+        "/redraw",
+        "/plane",
+        "/train_start",
+        "/train_status",
+        "/train_pause",
+        "/train_go_on",
+        "/train_stop",
+        "/train_runs",
+        "/train_draw",
     }
     assert not named["unnamed_endpoints"]
 

@@ -270,6 +270,43 @@ def test_a_file_behind_a_link_that_leads_out_is_never_shown(page: Photos) -> Non
     assert "secret" not in as_table(visit.answers, visit.corrections, visit.failed)
 
 
+def test_a_file_behind_a_link_that_leads_out_is_never_indexed(page: Photos, root: Path) -> None:
+    (root / "null.jpg").symlink_to("/dev/zero")
+    (root / "deep" / "nowhere").symlink_to(root.parent / "outside" / "nowhere")
+    visit = page.first_visit("en")
+    last = index_all(page, visit)[-1]
+    assert [name for name, _ in last["failed"]] == ["torn.jpg"]
+    clip = load_clip(photos.BUNDLED)
+    stored = {hit.path.name for hit in search(clip, ["a star"], store=Store(), n=99)}
+    assert len(stored) == 15
+    assert "again.png" in stored
+    assert "secret.png" not in stored
+    # A link takes a picture's place after the folder was listed, before it is opened.
+    [victim, *_] = paint(root, 1, 77)
+    victim.write_bytes(victim.read_bytes() + b" ")
+    job = photos_job.steps(clip, visit.place, Store(), None, lambda: False)
+    next(job)
+    victim.unlink()
+    victim.symlink_to(next((root.parent / "outside").iterdir()))
+    failed = {path: why for step in job for path, why in step.failed}
+    assert "leads to where nothing may be read" in failed[str(victim)]
+
+
+def test_folders_that_cannot_be_listed_are_no_pictures_that_wait(page: Photos, root: Path) -> None:
+    (root / "deep" / "loop").symlink_to(root)
+    (root / "null.jpg").symlink_to("/dev/zero")
+    (root / "lost.jpg").symlink_to(root / "nowhere.jpg")
+    visit = page.first_visit("en")
+    data = index_all(page, visit)[-1]["place"]
+    assert [name for name, _ in data["failed"]] == ["deep/loop", "lost.jpg", "torn.jpg"]
+    assert data["failures"] == 3
+    assert (data["total"], data["indexed"], data["unread"]) == (17, 15, 2)
+    # Who is turned away learns nothing new, and forgets nothing.
+    with Store().writing():
+        data = index_all(page, visit)[-1]["place"]
+    assert (data["indexed"], data["unread"]) == (15, 2)
+
+
 def test_a_picture_that_has_become_a_link_is_no_longer_sent(page: Photos, root: Path) -> None:
     visit = page.first_visit("en")
     index_all(page, visit)
@@ -355,9 +392,9 @@ def test_indexing_stops_and_goes_on_and_names_what_it_cannot_read(
     last = told[-1]
     assert last["state"] == "finished"
     assert last["place"]["indexed"] == 165
-    assert last["done"] == last["total"] == 167  # with the link that leads out
+    assert last["done"] == last["total"] == 166
     assert [name for name, _ in last["failed"]] == ["torn.jpg"]
-    assert last["place"]["failures"] == 1
+    assert last["place"]["failures"] == last["place"]["unread"] == 1
     assert [step["done"] for step in told] == sorted(step["done"] for step in told)
     # Who comes next is told of it too, until the file is gone.
     data = page.show(page.first_visit("en"))[4]
@@ -401,6 +438,30 @@ def test_indexing_that_nobody_watches_rests_and_then_ends(
     assert job.ended
     with Store().writing(wait=False):  # whoever comes next may write
         pass
+
+
+def test_what_is_stopped_between_two_requests_does_not_begin_anew(
+    page: Photos, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos_job, "choose", slowly)
+    monkeypatch.setattr(photos, "SLICE", 0.4)
+    paint(root, 250, 6)
+    visit = page.first_visit("en")
+    now: dict[str, Any] = {"done": 0}
+    while not now["done"]:
+        *_, shown = page.work(visit)
+        now = sent(shown, "progress")
+    assert now["state"] == "running"
+    page.halt(visit)
+    job, deadline = page.job, time.monotonic() + 10
+    assert job is not None
+    while not job.ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+    *_, shown = page.work(visit)  # the browser has asked already
+    assert sent(shown, "progress")["state"] == "stopped"
+    assert page.job is job
+    assert 0 < sent(shown, "progress")["place"]["indexed"] < 200
+    assert index_all(page, visit)[-1]["state"] == "finished"  # whoever asks now does want it
 
 
 def test_two_folders_are_not_indexed_at_once(

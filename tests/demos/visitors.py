@@ -13,8 +13,17 @@ from fastapi import FastAPI
 from mmfm.demos import app
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
+# The headless shell first: a whole Chromium without a window now and then stops drawing frames, and
+# a click that waits for its button to stand still waits forever.
 CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    filter(
+        None,
+        map(
+            shutil.which,
+            ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"),
+        ),
+    ),
+    None,
 )
 NEEDS_CHROMIUM = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed"

@@ -147,7 +147,8 @@ def test_what_is_said_to_a_person(made_up: tuple[Path, Adaptation]):
     folder, done = made_up
     c = done.chosen
     assert done.lines() == [
-        f"{folder / 'dax' / 'broken.jpg'}: not a picture in a format that Pillow reads; left out",
+        f"{folder / 'dax' / 'broken.jpg'}: not a picture, or one cut short: only 10 bytes; "
+        "left out",
         "24 pictures of 4 labels; 24 of them held out once, in 5 folds:",
         f"  zero-shot          {c.zero_shot:6.1%} right",
         f"  with the examples  {c.adapted:6.1%} right",

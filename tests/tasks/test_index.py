@@ -277,6 +277,72 @@ def test_exact_vectors_serve_all_and_others_do_not_serve_who_wants_exact_ones(
 # --- which folders --------------------------------------------------------------------------------
 
 
+def test_what_may_not_be_read_is_neither_opened_nor_named(
+    clip: TwoTowers, engine: Counting, photos: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    outside = photos.parent / "outside"
+    (secret, _) = paint(outside, [40, 41])
+    (photos / "out.png").symlink_to(secret)
+    (photos / "null.jpg").symlink_to("/dev/zero")
+    (photos / "nowhere").symlink_to(outside / "nowhere")
+    (photos / "again.png").symlink_to(photos / "0000.png")
+    (photos / "loop").symlink_to(".")
+    (photos / "torn.jpg").write_bytes(b"torn")
+    opened: list[str] = []
+    read = task.read_picture_file
+    monkeypatch.setattr(task, "read_picture_file", lambda f: opened.append(str(f)) or read(f))
+
+    def inside(real: str) -> bool:
+        return Path(real).is_relative_to(photos)
+
+    done = run(clip, engine, photos, store=store, may_read=inside)
+    assert (done.new, done.unreadable, done.done, done.total) == (21, 2, 23, 23)
+    assert {Path(path).name for path, _ in done.failed} == {"loop", "torn.jpg"}
+    assert len(opened) == 22 and all(map(inside, opened))
+    assert kept(store, clip).keys() == {
+        *(photos / f"{number:04}.png" for number in range(20)),
+        photos / "again.png",
+    }
+    # Whoever may read everything does.
+    assert run(clip, engine, photos, store=store).new == 1
+    assert str(photos / "out.png") in opened
+
+
+@pytest.mark.parametrize("when", ["listed", "asked"])
+def test_a_link_that_takes_a_files_place_does_not_lead_out(
+    clip: TwoTowers,
+    engine: Counting,
+    photos: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+):
+    """The file itself after it was listed; or its folder when it was already asked about."""
+    paint(photos / "sub", [50])
+    paint(photos.parent / "outside", [0, 50])
+    read, inside = task.read_picture_file, f"{photos}/"
+    victim = photos / "0000.png" if when == "listed" else photos / "sub" / "0050.png"
+
+    def swap(swapped: Path, by: Path) -> None:
+        swapped.rename(photos.parent / "away")
+        swapped.symlink_to(by)
+
+    def reading(file: str) -> bytes:
+        if file == str(victim):
+            assert when == "asked"
+            swap(photos / "sub", photos.parent / "outside")
+        return read(file)
+
+    monkeypatch.setattr(task, "read_picture_file", reading)
+    steps = index(clip, engine, [photos], store=store, may_read=lambda r: r.startswith(inside))
+    next(steps)
+    if when == "listed":
+        swap(victim, photos.parent / "outside" / "0000.png")
+    failed = [one for step in steps for one in step.failed]
+    assert failed == [(str(victim), "a link that leads to where nothing may be read")]
+    assert victim not in kept(store, clip) and len(kept(store, clip)) == 20
+
+
 def test_a_file_is_in_the_store_once_however_its_folder_is_named(
     clip: TwoTowers,
     engine: Counting,
@@ -424,10 +490,33 @@ def test_a_folder_is_forgotten_knowingly_there_or_not(
     assert forget([photos / "sub"], store=store) == 3
     assert forget([photos / "0000.png"], store=store) == 1
     assert len(kept(store, clip)) == 19
-    assert forget([photos], store=store) == 19
+    # What is mistyped is said, and then nothing is dropped at all.
+    with pytest.raises(NotHere, match=r"photoz: no picture of it is stored in .*nothing was forg"):
+        forget([photos, photos.parent / "photoz"], store=store)
+    with pytest.raises(NotHere, match="sub: no picture of it"):
+        forget([photos / "sub"], store=store)
+    assert len(kept(store, clip)) == 19
+    assert forget([photos, photos / "0001.png"], store=store) == 19
 
 
 # --- stopped, killed, in use ----------------------------------------------------------------------
+
+
+def test_the_engine_is_chosen_by_how_many_have_to_be_looked_at(
+    clip: TwoTowers, engine: Counting, photos: Path, store: Store
+):
+    asked: list[int] = []
+
+    def choose(pictures: int) -> Counting:
+        asked.append(pictures)
+        return engine
+
+    assert list(task.index(clip, choose, [photos], store=store))[-1].new == 20
+    paint(photos, range(100, 103))
+    assert list(task.index(clip, choose, [photos], store=store))[-1].new == 3
+    assert asked == [20, 3] and engine.looked_at == 23
+    with pytest.raises(BadInput, match="fp32"):
+        list(task.index(clip, lambda _: Counting(clip, "int8"), [photos], store=store, exact=True))
 
 
 def test_who_stops_keeps_what_is_done_and_drops_nothing(
@@ -436,8 +525,8 @@ def test_who_stops_keeps_what_is_done_and_drops_nothing(
     run(clip, engine, photos, store=store)
     (photos / "0000.png").unlink()
     paint(photos, range(100, 140))
-    asked = iter(range(1000))
-    done = run(clip, engine, photos, store=store, stop=lambda: next(asked) > 30)
+    seen = engine.looked_at
+    done = run(clip, engine, photos, store=store, stop=lambda: engine.looked_at > seen)
     assert 0 < done.new < 40 and done.dropped == 0
     done = run(clip, engine, photos, store=store)
     assert engine.looked_at == 60 and done.dropped == 1 and len(kept(store, clip)) == 59

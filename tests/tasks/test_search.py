@@ -146,7 +146,24 @@ def test_a_search_can_be_kept_to_folders(clip: TwoTowers, indexed: tuple[Store, 
     assert len(hits) == 15 and {hit.path.parent.name for hit in hits} == {"star"}
     several = [photos / "star", f"{photos}/circle/../circle/"]
     assert len(search(clip, ["red"], store=store, folders=several, n=50, cache=None)) == 30
-    assert search(clip, ["red"], store=store, folders=[photos / "no"], cache=None) == []
+
+
+def test_a_folder_that_never_was_is_said_and_one_that_was_is_not(
+    clip: TwoTowers, indexed: tuple[Store, Path], tmp_path: Path
+):
+    for ask in (
+        lambda folders: search(clip, ["red"], store=indexed[0], folders=folders, cache=None),
+        lambda folders: duplicates(clip, store=indexed[0], folders=folders),
+    ):
+        with pytest.raises(NotHere, match="nowhere: no such folder, and no picture of it is inde"):
+            ask([indexed[1], tmp_path / "nowhere"])
+    assert search(clip, ["red"], store=indexed[0], folders=[tmp_path], cache=None) == []
+    photos, store = tmp_path / "photos", Store(tmp_path / "store")
+    shutil.copytree(indexed[1] / "star", photos)
+    list(index(clip, plain(clip), [photos], store=store))
+    shutil.rmtree(photos)  # or the disk is not mounted
+    assert search(clip, ["red"], store=store, folders=[photos], cache=None) == []
+    assert duplicates(clip, store=store, folders=[photos]) == []
 
 
 def test_a_file_that_is_gone_is_left_out_and_the_next_takes_its_place(
@@ -272,34 +289,69 @@ def test_pictures_saved_again_are_found_and_others_are_not(clip: TwoTowers, tmp_
     twice.unlink()
     assert duplicates(clip, store=store) == [near]
     assert duplicates(clip, store=store, threshold=1.0) == []
-    assert duplicates(clip, store=store, folders=[photos / "elsewhere"]) == []
+    assert duplicates(clip, store=store, folders=[tmp_path]) == [near]
 
 
-def test_groups_are_those_of_a_plain_search_whatever_the_block(monkeypatch: pytest.MonkeyPatch):
-    numbers = np.random.default_rng(0)
-    vectors = numbers.standard_normal((300, 6), dtype=np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    near = vectors @ vectors.T >= 0.93
-    groups, left = set[frozenset[int]](), set(range(300))
+def unit_rows(count: int, dim: int) -> np.ndarray:
+    vectors = np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("block", [7, 64, 1000])
+def test_groups_are_those_of_a_plain_search_whatever_the_block(
+    monkeypatch: pytest.MonkeyPatch, block: int
+):
+    vectors = unit_rows(300, 6)
+    near = vectors @ vectors.T >= 0.9
+    groups, left = list[list[int]](), list(range(300))
     while left:
-        group, edge = set[int](), {left.pop()}
-        while edge:
-            group |= edge
-            edge = {int(j) for i in edge for j in np.flatnonzero(near[i])} - group
-        left -= group
-        if len(group) > 1:
-            groups.add(frozenset(group))
+        group = [place for place in left if near[left[0], place]]
+        left = [place for place in left if place not in group]
+        groups += [group] if len(group) > 1 else []
     assert len(groups) > 20 and max(map(len, groups)) > 3
-    for block in (7, 64, 1000):
+    monkeypatch.setattr(task, "_BLOCK", block)
+    assert task._groups(vectors, 0.9, lambda done, total: None) == groups
+
+
+def test_a_chain_is_no_group(monkeypatch: pytest.MonkeyPatch):
+    """Each near the next, the last far from the first: no two of a group are far apart."""
+    angles = np.linspace(0, np.pi, 100)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    threshold = float(np.cos(2.5 * angles[1]))
+    expected = [list(range(place, place + 3)) for place in range(0, 99, 3)]
+    for block in (10, 1000):
         monkeypatch.setattr(task, "_BLOCK", block)
-        found = task._groups(vectors, 0.93, lambda done, total: None)
-        assert {frozenset(group) for group in found} == groups
+        assert task._groups(vectors, threshold, lambda done, total: None) == expected
+    cosines = vectors @ vectors.T
+    lowest = min(float(cosines[np.ix_(group, group)].min()) for group in expected)
+    assert lowest > 2 * threshold**2 - 1
+
+
+def test_whoever_keeps_the_first_of_each_group_loses_nothing_unlike_it(
+    clip: TwoTowers, indexed: tuple[Store, Path]
+):
+    """Among drawings that lie close together, far more are near each other than near the first."""
+    store, _ = indexed
+    threshold = 0.8
+    groups = duplicates(clip, store=store, threshold=threshold)
+    assert len(groups) > 3
+    paths = [path for group in groups for path in group.paths]
+    assert len(set(paths)) == len(paths)
+    for group in groups:
+        rows = clip.encode_image([*group.paths])
+        cosines = rows @ rows.T
+        assert group.score == pytest.approx(float(cosines[0].min()), abs=1e-5)
+        assert group.score >= threshold - 1e-5
+        assert float(cosines.min()) >= 2 * threshold**2 - 1 - 1e-5
+        sizes = [path.stat().st_size for path in group.paths]
+        assert sizes == sorted(sizes, reverse=True)
+    assert duplicates(clip, store=store, threshold=threshold) == groups
 
 
 def test_a_thousand_times_the_same_is_one_group():
     vectors = np.ones((5000, 4), np.float32) / 2
     (group,) = task._groups(vectors, 0.999, lambda done, total: None)
-    assert sorted(group) == list(range(5000))
+    assert group == list(range(5000))
 
 
 # --- while another process writes -----------------------------------------------------------------
