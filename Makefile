@@ -6,13 +6,15 @@ ENV := .venv
 BIN := $(ENV)/bin
 READY := $(ENV)/ready
 READY_DEV := $(ENV)/ready-dev
+# Two tests at a time, each on one thread; but of the pages, whose browsers mind the clock, one.
+TWO_AT_ONCE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/demos
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check format floors
 
 help:
 	@echo 'make demo [PAGE=patches]   open the demo pages in the browser'
-	@echo 'make test                  run the tests, 15 minutes at most'
+	@echo 'make test                  run the tests, about 17 minutes'
 	@echo 'make check                 format, lint, types and floors, then make test'
 	@echo 'make test-all              run the slow tests too'
 	@echo 'make format                put the code in order'
@@ -22,10 +24,12 @@ demo: $(READY)
 	@$(BIN)/mmfm demo $(PAGE)
 
 test: $(READY_DEV)
-	@$(BIN)/python -m pytest
+	@$(TWO_AT_ONCE)
+	@$(BIN)/python -m pytest tests/demos
 
 test-all: $(READY_DEV)
-	@$(BIN)/python -m pytest -m 'not gpu'
+	@$(TWO_AT_ONCE) -m 'not gpu'
+	@$(BIN)/python -m pytest -m 'not gpu' tests/demos
 
 check: $(READY_DEV)
 	@$(BIN)/ruff format --check .

@@ -40,6 +40,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Should something keep the process from ending, say what, and end it as the tests did."""
+    if hasattr(config, "workerinput"):
+        return  # one of several at work: it is ended by the one that asked it
     status = config.stash.get(STATUS, 1)
 
     def end() -> None:

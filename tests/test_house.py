@@ -253,8 +253,12 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 @needs_make
 def test_make_installs_once_and_a_second_call_does_no_work_that_is_done(checkout: Path):
     check, install = "python .ci/installed.py dev onnx", "python -m pip install --quiet -e .[dev]"
-    assert made(checkout, "test") == [check, install, "python -m pytest"]
-    assert made(checkout, "test") == ["python -m pytest"]
+    tests = [
+        "python -m pytest -n 2 --dist loadfile --ignore tests/demos",
+        "python -m pytest tests/demos",
+    ]
+    assert made(checkout, "test") == [check, install, *tests]
+    assert made(checkout, "test") == tests
     assert made(checkout, "demo") == ["mmfm demo"], "what suffices for the tests suffices here"
     assert made(checkout, "demo", "PAGE=patches") == ["mmfm demo patches"]
 

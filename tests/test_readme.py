@@ -20,13 +20,22 @@ def test_the_help_in_the_readme_is_the_commands_own(command: str, shown: str) ->
 
 
 def test_the_readme_shows_the_help_of_the_main_commands() -> None:
-    assert {command for command, _ in SHOWN} >= {"--help", "train vit --help"}
+    assert {command for command, _ in SHOWN} >= {"--help", "train vit --help", "models get --help"}
+
+
+def test_the_readme_names_every_variable_of_the_environment_that_moves_a_folder() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "mmfm").rglob("*.py"))
+    folders = set(re.findall(r"\bMMFM_[A-Z]+\b", code)) - {"MMFM_AUTH", "MMFM_DEBUG"}
+    assert {"MMFM_DATA", "MMFM_RUNS"} <= folders
+    for variable in folders:
+        assert f"`{variable}`" in README, variable
 
 
 def test_every_command_of_the_readme_exists() -> None:
     for line in re.findall(r"^(?:torchrun .* -m )?mmfm ([a-z][^#\n]*)", README, re.MULTILINE):
         words = line.split()
-        command = words[:2] if words[0] == "train" else words[:1]
+        nested = words[0] in ("train", "models") and len(words) > 1
+        command = words[:2] if nested else words[:1]
         said = CliRunner().invoke(app, [*command, "--help"], terminal_width=80)
         assert said.exit_code == 0, line
         for option in re.findall(r"--[a-z-]+", line):
