@@ -3,7 +3,7 @@
     pip install diffusers torchcfm denoising-diffusion-pytorch
     python benchmarks/diffusion_minutes.py --results FOLDER      (ours: medians of three seeds)
     python benchmarks/diffusion_peers.py --results FOLDER [--peers diffusers torchcfm lucidrains]
-        [--minutes 5 20] [--data mnist] [--count 5000] [--threads N]
+        [--minutes 5 20] [--data mnist] [--count 5000] [--threads N] [--learn]
 
 What each peer does is in `diffusion_peer_NAME.py`: the network of the installed package, and the
 recipe that its authors published. All learn from the same 50,000 pictures. The peers have them in
@@ -16,7 +16,8 @@ whose few hundred pictures (--trial) get the lower FID. The pictures are turned 
 scored as ours are: by the same ruler, as many, of the same labels where labels are known.
 
 Training and drawing are kept in FOLDER as they go, so it can be stopped at any time; the same
-command goes on. A peer that is not installed is left out.
+command goes on. Only learning needs a quiet machine: --learn does that and no more, and the command
+without it then draws. A peer that is not installed is left out.
 
     --minutes 0.1 --count 50 --trial 20      only to see that it works
 """
@@ -119,6 +120,11 @@ def trained(name: str, folder: Path, pictures: LabelledPictures, minutes: float,
     return _keep(finished, peer, spent, steps)
 
 
+def run_folder(results: Results, name: str, seed: int) -> Path:
+    """Where a peer's training and drawings lie."""
+    return results.folder / f"{name}-seed{seed}"
+
+
 def restore(peer: Peer, state: Row) -> None:
     """Make a peer what it was."""
     for name, part in peer.parts.items():
@@ -175,7 +181,7 @@ def measured(results: Results, name: str, minutes: float, seed: int, trial: int)
     if found := results.rows(**known):
         return found[-1]
     peer = new_peer(name, seed)  # to learn what it is; those that work are made anew
-    yardstick, folder = results.yardstick, results.folder / f"{name}-seed{seed}"
+    yardstick, folder = results.yardstick, run_folder(results, name, seed)
     state = trained(name, folder, yardstick.parts.train, minutes, seed)
 
     def scored(sampler: str, count: int) -> Any:
@@ -238,6 +244,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trial", type=int, default=500, help="pictures that choose the sampler")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--learn", action="store_true", help="learn, and draw another time")
     parser.add_argument("--recipe", help="the recipe of ours that they are compared with")
     arguments = parser.parse_args()
     if arguments.threads:
@@ -247,10 +254,19 @@ def main() -> None:
     for name in arguments.peers:
         try:
             for minutes, rows in found.items():
+                if arguments.learn:
+                    folder, train = (
+                        run_folder(results, name, arguments.seed),
+                        results.yardstick.parts.train,
+                    )
+                    trained(name, folder, train, minutes, arguments.seed)
+                    continue
                 rows.append(measured(results, name, minutes, arguments.seed, arguments.trial))
                 print(f"{name}, {minutes:g} minutes: {figures(rows[-1])}", flush=True)
         except ImportError as error:
             print(f"{name} is left out, {error.name} is not installed", flush=True)
+    if arguments.learn:
+        return
     recipe = DiffusionRecipe.read(arguments.recipe or recipe_for(arguments.data))
     for minutes, theirs in found.items():
         ours = results.rows(

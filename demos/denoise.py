@@ -32,6 +32,7 @@ from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.checkpoints import load_denoiser
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.ruler import Ruler, load_ruler
+from mmfm.tasks.doctor import reads_words
 from mmfm.tasks.generate import chosen, names_of, samplers_of
 from mmfm.tasks.redraw import drawing_of, noise_of, redraw
 
@@ -69,7 +70,7 @@ from .words_denoise import WORDS
 LESSONS = ("noise", "guess", "told", "steps", "fill")
 BUNDLED = "mnist-nano"
 READER = "mnist-ruler"
-SCRIPTS = ("pad", "show", "page")
+SCRIPTS = ("way", "denoise_pad", "denoise_show", "denoise_page")
 
 TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
 KEPT = 6  # ways of a visitor that can still be taken away
@@ -104,8 +105,8 @@ def title(lang: str) -> str:
 def takes(settings: Mapping[str, Any]) -> bool:
     """Whether the page can run a checkpoint of these settings."""
     stock = str(settings.get("_class_name", "")).startswith("UNet")  # of diffusers, wrapped
-    reads = (settings.get("config") or {}).get("text_dim")  # it draws words: on a page of its own
-    return (settings.get("model") == "denoiser" and not reads) or stock
+    ours = settings.get("model") == "denoiser" and not reads_words(settings)  # those: another page
+    return ours or stock
 
 
 def build(context: Context, blocks: gr.Blocks) -> None:
@@ -123,7 +124,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
         "denoise",
         html_template='<div class="denoise"></div>',
         # One component, so that the pad and what is seen of it know each other; a file for each.
-        js_on_load="\n".join(script(f"denoise_{part}.js") for part in SCRIPTS),
+        js_on_load="\n".join(script(f"{part}.js") for part in SCRIPTS),
         read=None,
         news=None,
         kept=None,

@@ -28,6 +28,7 @@ from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.checkpoints import load_denoiser
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.words import Reader, reader_for
+from mmfm.tasks.doctor import reads_words
 from mmfm.tasks.draw_words import COUNT, looked, noise_of, tell
 from mmfm.tasks.generate import chosen, names_of
 
@@ -59,7 +60,7 @@ from .words_text_to_picture import WORDS
 
 LESSONS = ("read", "look", "guide", "change", "walk", "caution")
 LARGEST_SIDE = 96  # of a model's pictures, of which each step sends up to seven
-SCRIPTS = ("show", "looks", "page")
+SCRIPTS = ("way", "text_to_picture_show", "text_to_picture_looks", "text_to_picture_page")
 
 TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
 KEPT = 6  # drawings of a visitor that can still be taken away
@@ -103,9 +104,7 @@ def title(lang: str) -> str:
 
 def takes(settings: Mapping[str, Any]) -> bool:
     """Whether the page can run a checkpoint of these settings: a denoiser that reads words."""
-    config = settings.get("config")
-    reads = isinstance(config, dict) and bool(config.get("text_dim"))
-    return settings.get("model") == "denoiser" and reads
+    return reads_words(settings)
 
 
 def build(context: Context, blocks: gr.Blocks) -> None:
@@ -123,7 +122,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
         "draw",
         html_template='<div class="drawing"></div>',
         # One component, so that pictures, words and settings know each other; a file for each.
-        js_on_load="\n".join(script(f"text_to_picture_{part}.js") for part in SCRIPTS),
+        js_on_load="\n".join(script(f"{part}.js") for part in SCRIPTS),
         noise=None,
         news=None,
         kept=None,

@@ -107,6 +107,7 @@ WORDS: dict[str, dict[str, str]] = {
         "place_of": "{number} of {count}",
         "score": "Score",
         "cosine": "Cosine {cosine}",
+        "reasons": "",  # given as they are; in Korean, by what is said in them
         "gone": "This picture can no longer be read.",
         "which": "Which answer is right?",
         "which_several": "Which labels apply?",
@@ -245,6 +246,20 @@ WORDS: dict[str, dict[str, str]] = {
         "place_of": "{count}장 가운데 {number}번째",
         "score": "점수",
         "cosine": "코사인 {cosine}",
+        "reasons": "the file is empty=빈 파일이에요|"
+        "not a picture, or one cut short=그림이 아니거나 뒷부분이 잘렸어요|"
+        "not a picture=읽을 수 있는 그림 형식이 아니에요|"
+        "damaged=손상되었거나 뒷부분이 잘렸어요|cut short=뒷부분이 잘렸어요|"
+        "pixels are over the limit=픽셀이 너무 많아요|more pixels=픽셀이 너무 많아요|"
+        "the file is over the limit=파일이 너무 커요|"
+        "the picture does not fit=메모리에 담기에는 너무 커요|"
+        "a link that leads nowhere=이어지는 곳이 없는 링크예요|"
+        "a loop of links=서로 맴도는 링크예요|Too many levels=서로 맴도는 링크예요|"
+        "a link to a folder that it lies in=자기가 들어 있는 폴더로 이어지는 링크예요|"
+        "leads to where nothing may be read=허락되지 않은 곳으로 이어져요|"
+        "this is a pipe=파일이 아니라 통로나 장치예요|this is a folder=그림이 아니라 폴더예요|"
+        "this folder cannot be listed=폴더 안을 볼 수 없어요|Permission denied=읽을 권한이 없어요|"
+        "No such file=파일이 이제 없어요",
         "gone": "이제 읽을 수 없는 그림이에요.",
         "which": "맞는 답은 무엇인가요?",
         "which_several": "맞는 라벨을 모두 고르세요",

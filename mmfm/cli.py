@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)
         command = context.command_path if context else "mmfm"
-        line = f"{error.format_message().rstrip('.')}; see {command} --help"
+        line = f"{error.format_message().rstrip('.')}; {_file_meant(arguments)}see {command} --help"
         return _fail(error, line, error.exit_code)
     except OSError as error:
         # A folder that may not be written to, a disk that is gone: not ours to mend.
@@ -103,6 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         at = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}: {error}"
         return _fail(error, f"this is a bug, please report it with MMFM_DEBUG=1: {line}", 1)
+
+
+def _file_meant(arguments: Sequence[str] | None) -> str:
+    """How to name a file that was taken for an option, if there is one of that name."""
+    given = sys.argv[1:] if arguments is None else arguments
+    meant = next((each for each in given if each.startswith("-") and Path(each).exists()), None)
+    return f"for the file of that name write ./{meant}; " if meant else ""
 
 
 def _fail(error: Exception, line: str, status: int) -> int:

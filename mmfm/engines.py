@@ -14,10 +14,11 @@ Shapes: b pictures, p probe pictures, k texts, e numbers in the common space.
 import copy
 import hashlib
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -57,6 +58,7 @@ _TIE = 1.05  # within five per cent the plainer engine wins, and the one with fe
 _TOKENS_IN_CACHE = 512  # for int8: about so many of a wide tower stay in a processor's cache
 _HOPELESS = 3.0  # times slower than the fastest at the first call: not asked again
 _FORMAT = 1  # of what is cached; a new number makes it anew
+_FORGOTTEN = 90 * 24 * 3600  # seconds after which a tower that nobody used leaves the cache
 
 
 class Engine:
@@ -251,6 +253,21 @@ def _levels() -> int:
     """
     x86 = platform.machine() in ("x86_64", "AMD64")
     return 63 if x86 and not cpu_features() & {"avx512_vnni", "avx_vnni"} else 127
+
+
+def _note_use(model: Path) -> None:
+    """Let a file's time say on which day it was last of use."""
+    if time.time() - model.stat().st_mtime > 24 * 3600:
+        with suppress(OSError):  # a cache that may only be read serves as well
+            os.utime(model)
+
+
+def _forget_unused(folder: Path) -> None:
+    """Clear away the towers of models that have long not been used, each as large as its model."""
+    for model in folder.glob("*.onnx"):
+        if time.time() - model.stat().st_mtime > _FORGOTTEN:
+            model.unlink(missing_ok=True)
+            model.with_suffix(".sha256").unlink(missing_ok=True)
 
 
 # --- on a GPU: half precision, recorded -----------------------------------------------------------
@@ -584,6 +601,7 @@ class _Choice:
         self._unkept = model
         if self.folder is not None:
             with self._told_if_not_kept(self.folder):
+                _forget_unused(self.folder)
                 write_whole(self._model_file(self.folder), model)
                 write_whole(self._seal_file(self.folder), self._seal(model))
         return model
@@ -605,7 +623,10 @@ class _Choice:
             seal = self._seal_file(self.folder).read_bytes()
         except OSError:
             return None  # is made anew; why it cannot be kept is said then
-        return model if seal == self._seal(model) else None
+        if seal != self._seal(model):
+            return None
+        _note_use(self._model_file(self.folder))
+        return model
 
     def _model_file(self, folder: Path) -> Path:
         return folder / f"{self.mark}-{_FORMAT}-{_levels()}.onnx"

@@ -101,6 +101,17 @@ def test_every_command_and_option_has_one_short_sentence_of_help(
 # --- how a command ends ---------------------------------------------------------------------------
 
 
+def test_a_file_that_is_taken_for_an_option_can_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Path("-rf.jpg").touch()
+    assert cli.main(["classify", "-rf.jpg"]) == 2
+    assert "for the file of that name write ./-rf.jpg; see" in capsys.readouterr().err
+    assert cli.main(["classify", "-other.jpg"]) == 2
+    assert "write ./" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -80,6 +80,12 @@ def test_what_is_indexed_is_found_by_words_by_a_picture_and_without(
     circles = {str(path) for path in drawn["red circle"]}
     assert not circles & {line.split("  ")[1] for line in out.splitlines()[:2]}
 
+    other = tmp_path / "other photos"
+    other.mkdir()
+    status, out, err = run("search", "red circle", "--in", other, capsys=capsys)
+    assert (status, out) == (0, "")
+    assert f"no indexed picture is in {other}; mmfm index '{other}' takes it up" in err
+
 
 def test_a_second_index_looks_at_what_changed_only_and_knows_what_moved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

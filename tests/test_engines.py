@@ -1,8 +1,10 @@
 """Every engine says what the model says; which one runs is measured, refused, kept, made anew."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -343,6 +345,21 @@ def test_the_choice_says_speeds_and_agreement_in_one_line(examined: tuple[Path, 
     assert "fp32 x 1 " in engine.about
     assert "int8" in verdict["agreements"]
     assert "\n" not in engine.about
+
+
+def test_a_tower_that_was_not_used_for_months_leaves_the_cache(
+    shapes: CLIP, tmp_path: Path
+) -> None:
+    days = {"month.onnx": 30, "month.sha256": 30, "year.onnx": 365, "year.sha256": 365}
+    for name, old in days.items():
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (time.time() - old * 24 * 3600,) * 2)
+    choose(shapes, "int8", cache=tmp_path)
+    (model,) = set(tmp_path.glob("*.onnx")) - {tmp_path / "month.onnx"}
+    assert (tmp_path / "month.sha256").is_file() and not (tmp_path / "year.sha256").exists()
+    os.utime(model, (time.time() - 60 * 24 * 3600,) * 2)
+    choose(shapes, "int8", cache=tmp_path)
+    assert time.time() - model.stat().st_mtime < 24 * 3600  # to use it keeps it
 
 
 @pytest.mark.parametrize("harm", ["torn", "foreign", "unsealed"])

@@ -1,6 +1,7 @@
 // Out of the Noise, the page: what can be set, what is asked of the server, and what is built.
 
 const host = element.querySelector(".denoise");
+const OWN = "#denoise_own"; // where files are uploaded
 
 let data; // the model, words and limits
 let settings; // noise, label, label_after, switch_at, steps, sampler, guidance, seed
@@ -8,27 +9,10 @@ let parts = {};
 let noise = null; // what the drawing will be buried in: 32 is 1
 let reads = null; // what the digit reader takes the drawing for: [digit, how sure]
 let guess = null; // whether the visitor expects it to come back
-let turn = 0; // of ways that are asked for; news of an earlier one is none
 let asking = null; // a question about the drawing, that waits for the hand to rest
 let questions = 0; // of that kind
-let heard = 0; // the last number of what was brought
 
 // --- small tools ---------------------------------------------------------------------------------
-
-function make(tag, settings = {}, ...children) {
-  const { on = {}, ...attributes } = settings;
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null) node.setAttribute(name, value);
-  }
-  for (const [name, listener] of Object.entries(on)) node.addEventListener(name, listener);
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
-function fill(template, values) {
-  return template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-}
 
 function text64(values) {
   let letters = "";
@@ -41,10 +25,6 @@ function bits(hidden) {
   const packed = new Uint8Array(Math.ceil(hidden.length / 8));
   hidden.forEach((on, i) => (packed[i >> 3] |= on << (7 - (i & 7))));
   return packed;
-}
-
-function status(words) {
-  parts.status.textContent = words;
 }
 
 // --- what is wished ------------------------------------------------------------------------------
@@ -83,12 +63,11 @@ function leave() {
   for (const button of parts.before.children) button.setAttribute("aria-pressed", "false");
 }
 
-// Keep the address a link to what is set; a drawing of one's own stays with whoever drew it.
+// The link to what is set; a drawing of one's own stays with whoever drew it.
 function note() {
-  const address = new URL(window.location.href);
   const { opening } = data;
   const switched = settings.switch_at !== null;
-  const noted = {
+  keepAddress({
     model: data.model,
     digit: pad.digit,
     noise: Math.round(settings.noise * 100),
@@ -99,17 +78,7 @@ function note() {
     steps: settings.steps,
     sampler: settings.sampler,
     guidance: settings.guidance === opening.guidance ? null : settings.guidance,
-  };
-  for (const [name, value] of Object.entries(noted)) {
-    if (value === null) address.searchParams.delete(name);
-    else address.searchParams.set(name, value);
-  }
-  window.history.replaceState(window.history.state, "", address);
-  const language = document.getElementById("language");
-  if (language) {
-    address.searchParams.set("lang", language.lang);
-    language.href = address.search;
-  }
+  });
 }
 
 // --- a guess beforehand --------------------------------------------------------------------------
@@ -576,11 +545,6 @@ function switchOver(on) {
   set("switch_at", on ? 0.5 : null);
 }
 
-function setSeed(value) {
-  const [low, high] = data.limits.seed;
-  set("seed", Number.isInteger(value) ? Math.min(Math.max(value, low), high) : 0);
-}
-
 // --- what arrives --------------------------------------------------------------------------------
 
 function arrive() {
@@ -624,20 +588,6 @@ function bringIn({ drawing, hidden, note, kind, model, ...rest }) {
   Object.assign(settings, Object.fromEntries(known));
   settings.guidance ??= data.opening.guidance;
 }
-
-// What is dropped or pasted anywhere on the page goes the way of the upload button.
-function bring(event, files) {
-  const input = document.querySelector("#denoise_own input[type=file]");
-  if (!element.isConnected || !input || !files || files.length === 0) return;
-  event.preventDefault();
-  const one = new DataTransfer();
-  one.items.add(files[0]);
-  input.files = one.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
-}
-document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", (event) => bring(event, event.dataTransfer.files));
-document.addEventListener("paste", (event) => bring(event, event.clipboardData.files));
 
 watch("value", arrive);
 watch("read", () => hearRead(props.read));

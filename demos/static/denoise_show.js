@@ -1,34 +1,11 @@
 // Out of the Noise, what is seen: three pictures a step, a scrubber, and what came back before.
-//
-// The server sends steps as fast as it has them; they are shown at a pace that the eye follows.
-
-const SLOWEST = 80; // milliseconds a step is shown at most: more than ten of them a second
-const FASTEST = 40;
-const WHOLE = 2600; // and all of them, about
-const SHELF = 6; // results that are kept; the server keeps as many
 
 const AMBER = [255, 176, 66];
 const BLUE = [96, 152, 255];
 
-let run = null; // the way that is shown; null: the drawing under its noise, before anything is asked
-let runs = []; // those that came to their end, the newest first
 let guesses = { right: 0, all: 0 };
 
 // --- painting ------------------------------------------------------------------------------------
-
-// Bytes as a picture, grey or coloured.
-function paint(canvas, values, channels) {
-  const size = Math.round(Math.sqrt(values.length / channels));
-  const context = sized(canvas, size);
-  const pixels = context.createImageData(size, size);
-  for (let i = 0; i < size * size; i++) {
-    for (let c = 0; c < 3; c++) {
-      pixels.data[4 * i + c] = values[channels * i + (channels === 3 ? c : 0)];
-    }
-    pixels.data[4 * i + 3] = 255;
-  }
-  context.putImageData(pixels, 0, 0);
-}
 
 // How the light changes: amber where it goes, blue where it comes, black where all stays.
 function paintChange(canvas, values) {
@@ -42,15 +19,6 @@ function paintChange(canvas, values) {
     pixels.data[4 * i + 3] = 255;
   });
   context.putImageData(pixels, 0, 0);
-}
-
-function sized(canvas, size) {
-  if (canvas.width !== size) canvas.width = canvas.height = size;
-  return canvas.getContext("2d");
-}
-
-function bytes(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
 // --- a way that is walked ------------------------------------------------------------------------
@@ -84,33 +52,6 @@ function hearNews(news) {
   }
 }
 
-// Whether there is something to show at a position: a step, or the end behind the last one.
-function isThere(position) {
-  return position < run.total ? Boolean(run.frames[position]) : run.over;
-}
-
-function play(now) {
-  if (!run?.playing || !element.isConnected) return;
-  if (now >= run.due) {
-    // A way that was stopped ends where it was; what was never seen stays so.
-    const end = run.live ? run.total : lastSeen();
-    if (run.at < end && isThere(run.at + 1)) {
-      run.due = Math.max(run.due + run.pace, now - run.pace);
-      show(run.at + 1);
-      if (run.at === end) arrived();
-    } else {
-      run.due = now; // not thought of yet
-    }
-  }
-  requestAnimationFrame(play);
-}
-
-function startPlaying() {
-  run.playing = true;
-  run.due = performance.now();
-  requestAnimationFrame(play);
-}
-
 function arrived() {
   run.playing = false;
   if (run.live) {
@@ -138,34 +79,7 @@ function stop() {
   drawAll();
 }
 
-function replay() {
-  if (!run || run.live) return;
-  if (run.playing) {
-    run.playing = false;
-    drawShown();
-    return;
-  }
-  if (run.at >= lastSeen()) show(0);
-  startPlaying();
-  drawShown();
-}
-
-const lastSeen = () => (run.done ? run.total : run.seen);
-
-function scrub(position) {
-  run.playing = false;
-  show(position);
-}
-
 // --- what it says --------------------------------------------------------------------------------
-
-const percents = {}; // a formatter a language; making one takes long
-
-function percent(share) {
-  const settings = { style: "percent", maximumFractionDigits: 0 };
-  percents[data.lang] ??= new Intl.NumberFormat(data.lang, settings);
-  return percents[data.lang].format(share);
-}
 
 // A or an, for languages that care.
 const a = (name) => (/^[8aeiou]/i.test(name) ? "an" : "a");
@@ -322,17 +236,4 @@ function look(one) {
   run.at = run.total;
   drawAll();
   parts.before.children[at]?.focus();
-}
-
-// --- taking away ---------------------------------------------------------------------------------
-
-function keep(kind) {
-  if (run?.done) trigger("keep", { turn: run.turn, kind });
-}
-
-function hearKept(kept) {
-  if (!kept?.data) return;
-  const address = URL.createObjectURL(new Blob([bytes(kept.data)], { type: kept.type }));
-  make("a", { href: address, download: kept.name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }

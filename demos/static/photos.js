@@ -205,6 +205,12 @@ function drawPlace() {
   if (focus) parts.places.querySelector("[aria-pressed=true]")?.focus();
 }
 
+// Why a file cannot be read, in the visitor's language where it is one of the usual reasons.
+function reason(why) {
+  const known = data.words.reasons.split("|").map((pair) => pair.split("="));
+  return known.find(([start]) => start && why.includes(start))?.[1] ?? why;
+}
+
 function drawIndex() {
   const say = data.words;
   const running = working && progress;
@@ -257,7 +263,7 @@ function drawIndex() {
         : fill(say.unreadable_many, { count: number(failures) });
     const more = failures - failed.length;
     parts.failedList.replaceChildren(
-      ...failed.map(([path, why]) => make("li", {}, make("b", {}, path), ` ${why}`)),
+      ...failed.map(([path, why]) => make("li", {}, make("b", {}, path), ` ${reason(why)}`)),
       ...(more > 0 ? [make("li", {}, fill(say.unreadable_more, { count: number(more) }))] : []),
     );
   }

@@ -1,6 +1,7 @@
 // Drawn from Words, the page: what can be said and set, what is asked of the server, what is built.
 
 const host = element.querySelector(".drawing");
+const OWN = "#draw_own"; // where files are uploaded
 const MODES = ["one", "change", "between"];
 const REST = 300; // milliseconds without a change, after which it draws anew
 
@@ -8,30 +9,7 @@ let data; // the model, words and limits
 let settings; // mode, text, other, hand, steps, guidance, seed
 let parts = {};
 let noise = null; // what the next picture will come from
-let turn = 0; // of drawings that are asked for; news of an earlier one is none
 let waiting = null; // a drawing that waits for the hand to rest
-let heard = 0; // the last number of what was brought
-
-// --- small tools ---------------------------------------------------------------------------------
-
-function make(tag, settings = {}, ...children) {
-  const { on = {}, ...attributes } = settings;
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null) node.setAttribute(name, value);
-  }
-  for (const [name, listener] of Object.entries(on)) node.addEventListener(name, listener);
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
-function fill(template, values) {
-  return template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-}
-
-function status(words) {
-  parts.status.textContent = words;
-}
 
 const listed = (text) => text.split("|");
 
@@ -116,11 +94,9 @@ function leave() {
   askNoise();
 }
 
-// Keep the address a link to what is set.
 function note() {
-  const address = new URL(window.location.href);
   const { opening } = data;
-  const noted = {
+  keepAddress({
     model: data.model,
     mode: settings.mode === "one" ? null : settings.mode,
     text: settings.text.trim() || null,
@@ -129,17 +105,7 @@ function note() {
     steps: settings.steps,
     guidance: settings.guidance === opening.guidance ? null : settings.guidance,
     seed: settings.seed || null,
-  };
-  for (const [name, value] of Object.entries(noted)) {
-    if (value === null) address.searchParams.delete(name);
-    else address.searchParams.set(name, value);
-  }
-  window.history.replaceState(window.history.state, "", address);
-  const language = document.getElementById("language");
-  if (language) {
-    address.searchParams.set("lang", language.lang);
-    language.href = address.search;
-  }
+  });
 }
 
 // --- asking the server ---------------------------------------------------------------------------
@@ -542,11 +508,6 @@ function buildShelf() {
   return parts.shelf;
 }
 
-function setSeed(value) {
-  const [low, high] = data.limits.seed;
-  set("seed", Number.isInteger(value) ? Math.min(Math.max(value, low), high) : 0);
-}
-
 // Nobody is here who reads words: say what is missing, and what to do about it.
 function buildMissing() {
   const say = data.words;
@@ -647,20 +608,6 @@ function arrive() {
   if (!run && settings.seed !== data.noise.seed) askNoise();
   note();
 }
-
-// What is dropped or pasted anywhere on the page goes the way of the upload button.
-function bring(event, files) {
-  const input = document.querySelector("#draw_own input[type=file]");
-  if (!element.isConnected || !input || !files || files.length === 0) return;
-  event.preventDefault();
-  const one = new DataTransfer();
-  one.items.add(files[0]);
-  input.files = one.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
-}
-document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", (event) => bring(event, event.dataTransfer.files));
-document.addEventListener("paste", (event) => bring(event, event.clipboardData.files));
 
 watch("value", arrive);
 watch("noise", () => hearNoise(props.noise));

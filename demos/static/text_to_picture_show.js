@@ -1,44 +1,10 @@
 // Drawn from Words, what is seen: pictures that come out of noise, a scrubber, what was drawn before.
-// Gradio hands in element, trigger, props, server, upload and watch to all three files, which are
-// one script: pictures here, words and patches in text_to_picture_looks.js, the page in
+// One script with way.js; words and patches are in text_to_picture_looks.js, the page in
 // text_to_picture_page.js.
-//
-// The server sends steps as fast as it has them; they are shown at a pace that the eye follows.
 
-const SLOWEST = 80; // milliseconds a step is shown at most: more than ten of them a second
-const FASTEST = 40;
-const WHOLE = 2600; // and all of them, about
-const SHELF = 6; // drawings that are kept; the server keeps as many
-
-let run = null; // the drawing that is shown; null: the noise that the next one will come from
-let runs = []; // those that came to their end, the newest first
 let view = "noisy"; // or "thought": what the model is shown, or what it believes is there
 
 // --- painting ------------------------------------------------------------------------------------
-
-// Bytes as a picture, grey or coloured.
-function paint(canvas, values, channels) {
-  const size = Math.round(Math.sqrt(values.length / channels));
-  const context = sized(canvas, size, size);
-  const pixels = context.createImageData(size, size);
-  for (let i = 0; i < size * size; i++) {
-    for (let c = 0; c < 3; c++) {
-      pixels.data[4 * i + c] = values[channels * i + (channels === 3 ? c : 0)];
-    }
-    pixels.data[4 * i + 3] = 255;
-  }
-  context.putImageData(pixels, 0, 0);
-}
-
-function sized(canvas, wide, tall) {
-  if (canvas.width !== wide) canvas.width = wide;
-  if (canvas.height !== tall) canvas.height = tall;
-  return canvas.getContext("2d");
-}
-
-function bytes(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-}
 
 // One of several pictures whose bytes lie one behind the other.
 function one(values, number) {
@@ -85,33 +51,6 @@ function hearNews(news) {
   }
 }
 
-// Whether there is something to show at a position: a step, or the end behind the last one.
-function isThere(position) {
-  return position < run.total ? Boolean(run.frames[position]) : run.over;
-}
-
-function play(now) {
-  if (!run?.playing || !element.isConnected) return;
-  if (now >= run.due) {
-    // A way that was stopped ends where it was; what was never seen stays so.
-    const end = run.live ? run.total : lastSeen();
-    if (run.at < end && isThere(run.at + 1)) {
-      run.due = Math.max(run.due + run.pace, now - run.pace);
-      show(run.at + 1);
-      if (run.at === end) arrived();
-    } else {
-      run.due = now; // not thought of yet
-    }
-  }
-  requestAnimationFrame(play);
-}
-
-function startPlaying() {
-  run.playing = true;
-  run.due = performance.now();
-  requestAnimationFrame(play);
-}
-
 function arrived() {
   run.playing = false;
   if (run.live) {
@@ -140,25 +79,6 @@ function goBack() {
   drawWords();
 }
 
-function replay() {
-  if (!run || run.live) return;
-  if (run.playing) {
-    run.playing = false;
-    drawShown();
-    return;
-  }
-  if (run.at >= lastSeen()) show(0);
-  startPlaying();
-  drawShown();
-}
-
-const lastSeen = () => (run.done ? run.total : run.seen);
-
-function scrub(position) {
-  run.playing = false;
-  show(position);
-}
-
 function show(position) {
   run.at = position;
   run.before = null;
@@ -167,14 +87,6 @@ function show(position) {
 }
 
 // --- what it says --------------------------------------------------------------------------------
-
-const percents = {}; // a formatter a language; making one takes long
-
-function percent(share) {
-  const settings = { style: "percent", maximumFractionDigits: 0 };
-  percents[data.lang] ??= new Intl.NumberFormat(data.lang, settings);
-  return percents[data.lang].format(share);
-}
 
 const handName = (hand) =>
   hand === null ? data.words.hand_none : (data.words[`hand_${hand}`] ?? hand.replaceAll("_", " "));
@@ -334,17 +246,4 @@ function lookAgain(each) {
   drawAll();
   note();
   parts.before.children[at]?.focus();
-}
-
-// --- taking away ---------------------------------------------------------------------------------
-
-function keep(kind) {
-  if (run?.done) trigger("keep", { turn: run.turn, kind });
-}
-
-function hearKept(kept) {
-  if (!kept?.data) return;
-  const address = URL.createObjectURL(new Blob([bytes(kept.data)], { type: kept.type }));
-  make("a", { href: address, download: kept.name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }

@@ -2,6 +2,7 @@
 
 import json as json_module
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -210,7 +211,16 @@ def search(
             sheet.write()
             print(f"{sheet.path}: {found:,} found")
         elif not found:
-            counter.say("no duplicates" if duplicates else "no indexed picture is there any more")
+            counter.say("no duplicates" if duplicates else _nothing_in(folders))
+
+
+def _nothing_in(folders: "Sequence[Path]") -> str:
+    if not folders:
+        return "no indexed picture is there any more"
+    named = " or ".join(map(str, folders))
+    return (
+        f"no indexed picture is in {named}; mmfm index {shlex.quote(str(folders[0]))} takes it up"
+    )
 
 
 def _tell_hits(hits: "Sequence[Hit]", sheet: "Sheet | None", *, as_json: bool) -> None:

@@ -267,8 +267,7 @@ def _task(settings: Mapping[str, Any], index: Mapping[str, Any]) -> str:
     if "mmfm" in settings and kind in _TASKS:
         if kind == "vit" and settings.get("labels"):
             return "image classification"
-        reads = kind == "denoiser" and (settings.get("config") or {}).get("text_dim")
-        return "text to picture" if reads else _TASKS[kind]
+        return "text to picture" if reads_words(settings) else _TASKS[kind]
     if index or "_class_name" in settings:  # diffusers' own
         named = str(_pipeline(index) or settings.get("_class_name"))
         return named if _is_foreign(settings, index) else "drawing"
@@ -280,6 +279,13 @@ def _task(settings: Mapping[str, Any], index: Mapping[str, Any]) -> str:
         return "clip"
     named = (settings.get(key) for key in ("model", "model_type", "architecture"))
     return next((str(name) for name in named if name), "unknown")
+
+
+def reads_words(settings: Mapping[str, Any]) -> bool:
+    """Whether these are the settings of a denoiser that draws what words say."""
+    config = settings.get("config")
+    told = isinstance(config, Mapping) and bool(config.get("text_dim"))
+    return settings.get("model") == "denoiser" and told
 
 
 def _is_foreign(settings: Mapping[str, Any], index: Mapping[str, Any]) -> bool:

@@ -118,7 +118,7 @@ def test_both_languages_say_the_same_things_with_the_same_gaps():
 
 
 def test_every_word_that_is_asked_for_is_there():
-    script = "".join(denoise.script(f"denoise_{part}.js") for part in denoise.SCRIPTS)
+    script = "".join(denoise.script(f"{part}.js") for part in denoise.SCRIPTS)
     asked = set(re.findall(r"\b(?:say|data\.words)\.(\w+)", script))
     assert len(asked) > 60 and asked <= SAY.keys()
     assert LIMITS.keys() <= SAY.keys()
@@ -465,6 +465,9 @@ def test_the_page_takes_denoisers_and_nothing_else():
     assert not denoise.takes({"model": "denoiser", "config": {"text_dim": 24}})
     assert not denoise.takes({"model": "clip"}) and not denoise.takes({"model": "ruler"})
     assert not denoise.takes({})
+    assert denoise.takes(
+        {"model": "denoiser", "config": ["nonsense"]}
+    )  # opening it says what is wrong
 
 
 def test_a_model_that_is_not_on_the_page_is_refused(

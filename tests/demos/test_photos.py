@@ -13,6 +13,7 @@ from string import Formatter
 from typing import Any
 
 import gradio as gr
+import nasty
 import numpy as np
 import pytest
 import torch
@@ -32,7 +33,10 @@ from PIL import Image
 
 from mmfm.contact_sheet import doubt
 from mmfm.data import shapes
+from mmfm.data.folders import picture_files
+from mmfm.data.pictures import open_picture
 from mmfm.engines import Engine, plain
+from mmfm.errors import MmfmError
 from mmfm.listing import Table
 from mmfm.models.checkpoints import load_clip
 from mmfm.models.clip import TwoTowers
@@ -862,3 +866,18 @@ def test_it_takes_what_has_two_towers() -> None:
     assert not photos.takes({"model": "vit"})
     assert photos.title("ko") == WORDS["ko"]["title"]
     assert torch.get_num_threads() >= 1
+
+
+def test_korean_has_words_for_every_reason_why_a_file_cannot_be_read(tmp_path: Path):
+    nasty.make(tmp_path)
+    found = picture_files(tmp_path)
+    reasons = {reason for _, reason in found.unreadable}
+    for path in found.files:
+        try:
+            open_picture(path)
+        except MmfmError as error:
+            reasons.add(str(error))
+    known = [pair.partition("=") for pair in WORDS["ko"]["reasons"].split("|")]
+    assert all(start and words for start, _, words in known)
+    assert len(reasons) > 30
+    assert [why for why in reasons if not any(start in why for start, _, _ in known)] == []

@@ -107,7 +107,7 @@ def test_both_languages_say_the_same_things_with_the_same_gaps():
 
 
 def test_every_word_that_is_asked_for_is_there_and_none_besides():
-    scripts = (f"text_to_picture_{part}.js" for part in text_to_picture.SCRIPTS)
+    scripts = (f"{part}.js" for part in text_to_picture.SCRIPTS)
     script = "".join(map(text_to_picture.script, scripts))
     asked = set(re.findall(r"\b(?:say|data\.words)\.(\w+)", script))
     assert len(asked) > 60 and asked <= SAY.keys()

@@ -83,3 +83,48 @@ class Visitor:
     @property
     def link(self) -> dict[str, list[str]]:
         return parse_qs(urlparse(self.page.url).query)
+
+
+def faint_text(page: Page, *places: str) -> list[object]:
+    """Texts in these parts of a page that stand out too little from what is behind them."""
+    return page.evaluate(_FAINT, [f"{place} *" for place in places])
+
+
+# WCAG 2.2, 1.4.3: at least 4.5 to 1; what cannot be pressed is excepted. Colours are read from a
+# canvas, since CSS may mix them, and those that let something through lie over what is behind them.
+_FAINT = """(places) => {
+    const pen = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const read = {};
+    const rgba = (colour) => {
+        if (!read[colour]) {
+            pen.clearRect(0, 0, 1, 1);
+            pen.fillStyle = colour;
+            pen.fillRect(0, 0, 1, 1);
+            const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+            read[colour] = [r, g, b, a / 255];
+        }
+        return read[colour];
+    };
+    const over = ([r, g, b, a], under) =>
+        a === 1 ? [r, g, b] : [r, g, b].map((v, i) => v * a + under()[i] * (1 - a));
+    const ground = (node) => node
+        ? over(rgba(getComputedStyle(node).backgroundColor), () => ground(node.parentElement))
+        : [255, 255, 255];
+    const light = (colour) => {
+        const [r, g, b] = colour.map((v) => v / 255)
+            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    return [...document.querySelectorAll(places.join(', '))]
+        .filter((node) => !(node instanceof SVGElement) && node.offsetParent && !node.disabled
+            && getComputedStyle(node).visibility === 'visible'
+            && [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim()))
+        .map((node) => {
+            const behind = ground(node);
+            const colour = over(rgba(getComputedStyle(node).color), () => behind);
+            const [a, b] = [light(colour), light(behind)];
+            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            return [node.textContent.trim().slice(0, 40), node.className, ratio];
+        })
+        .filter(([, , ratio]) => ratio < 4.5);
+}"""
