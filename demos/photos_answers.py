@@ -74,13 +74,17 @@ def doubts(
     """How far each answer is from being another one, and which that would be; -1: none of these.
 
     One of the labels: what parts the best two, or the chance that any applies from one half. Each
-    label by itself: what parts the score that is nearest to its threshold from that.
+    label by itself: what parts the score that is nearest to its threshold from that; or, where none
+    of these is the answer for the picture as a whole, its chance from one half.
     """
     rows = np.arange(len(scores))
     if question.multi:
         away = np.abs(scores - thresholds)
-        rival = away.argmin(axis=1)
-        return away[rows, rival], rival
+        nearest, best = away.argmin(axis=1), scores.argmax(axis=1)
+        # Whatever the labels say: else the chance of none is what the best of them leaves over.
+        refused = ~applies.any(axis=1) & (np.abs(none - (1 - scores[rows, best])) > 1e-6)
+        margin = np.where(refused, 2 * none - 1, away[rows, nearest])
+        return margin, np.where(refused, best, nearest)
     order = np.argsort(-scores, axis=1, kind="stable")
     best = order[:, 0]
     second = order[:, 1] if scores.shape[1] > 1 else np.full(len(rows), -1)

@@ -250,6 +250,7 @@ WORDS: dict[str, dict[str, str]] = {
         "not a picture, or one cut short=그림이 아니거나 뒷부분이 잘렸어요|"
         "not a picture=읽을 수 있는 그림 형식이 아니에요|"
         "damaged=손상되었거나 뒷부분이 잘렸어요|cut short=뒷부분이 잘렸어요|"
+        "a camera's raw file=카메라의 RAW 파일이에요. JPEG로 내보내 주세요|"
         "pixels are over the limit=픽셀이 너무 많아요|more pixels=픽셀이 너무 많아요|"
         "the file is over the limit=파일이 너무 커요|"
         "the picture does not fit=메모리에 담기에는 너무 커요|"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmfm.data.texts import legible
+from mmfm.data.texts import harmless_json, legible
 from mmfm.files import write_whole
 from mmfm.tasks.classify import Prediction
 
@@ -32,7 +32,7 @@ def as_json(
     """One object on one line, for a program; `to`: where the picture was put, if it was sorted."""
     p = prediction
     if p.error is not None:
-        return printable(json.dumps({"path": p.path, "error": p.error}, ensure_ascii=False))
+        return json_line({"path": p.path, "error": p.error})
     best = list(p.scores.items())[: None if all_scores else _TOP]
     said: dict[str, object] = {"path": p.path, "label": p.label}
     if len(p.labels) > 1 or (p.score_kind or "").startswith("each_label"):
@@ -41,7 +41,12 @@ def as_json(
     said["scores"] = {label: _rounded(score) for label, score in best}
     if to is not None:
         said["to"] = list(to)
-    return printable(json.dumps(said, ensure_ascii=False))
+    return json_line(said)
+
+
+def json_line(said: dict[str, object]) -> str:
+    """An object on one line, which reads back as it is and does nothing to a terminal."""
+    return harmless_json(printable(json.dumps(said, ensure_ascii=False)))
 
 
 def as_row(prediction: Prediction) -> list[str]:

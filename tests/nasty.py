@@ -300,6 +300,7 @@ def _disguised(w: _Writer) -> None:
     w.bad("disguised/program.heic", b"#!/bin/sh\nexit 1\n", "not a picture")
     w.other("disguised/notes.txt", b"BMW, and GIF, and II*")
     w.other("disguised/postscript.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    w.other("disguised/camera.NEF", saved(corners(), "TIFF"))
     w.other("disguised/nothing", b"")
     w.other("disguised/.hidden.jpg", jpeg)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,12 +121,69 @@ def test_duplicates_are_shown_in_groups(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_sheets_are_single_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    first, *_ = drawn = draw(tmp_path / "photos")["red circle"]
+    copy = tmp_path / "photos" / "copy.png"
+    copy.write_bytes(first.read_bytes())
+    run("index", tmp_path / "photos", *MODEL, capsys=capsys)
+    for wish, title, shown in (
+        ("red circle", "red circle", [*drawn, copy]),
+        ("--duplicates", "duplicates", [first, copy]),
+    ):
+        page = tmp_path / title / "hits.html"
+        page.parent.mkdir()
+        status, out, _ = run("search", wish, "--html", page, capsys=capsys)
+        assert status == 0 and out.startswith(f"{page}: ")
+        assert list(page.parent.iterdir()) == [page]
+        text = page.read_text(encoding="utf-8")
+        assert f'"title":"{title}"' in text
+        assert all(f'"{path.name}"' in text for path in shown)
+        assert 'class="thumbnails"' in text
+        # Nothing is asked for elsewhere: no tag names a file, nor does the style.
+        tags = re.sub(r"(?s)(<(script|style)\b[^>]*>).*?</\2>", r"\1", text)
+        assert "<script" in tags and not re.search(r"(?i)<link|\b(src|href)\s*=", tags)
+        (style,) = re.findall(r"(?s)<style>(.*?)</style>", text)
+        assert "url(" not in style and "@import" not in style
+
+
+def test_the_name_of_a_folder_is_a_word_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    drawn = draw(tmp_path / "photos")
+    run("index", tmp_path / "photos", *MODEL, capsys=capsys)
+    (tmp_path / "circle").mkdir()
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("search", "red", "circle", "-n", 2, "--json", capsys=capsys)
+    assert status == 0 and {row["path"] for row in rows(out)} == {
+        str(path) for path in drawn["red circle"]
+    }
+    assert err.count("\n") == 1 and "--in circle looks in it" in err
+    for folder in ("circle/", "./circle", tmp_path / "circle", ".", ".."):
+        status, out, err = run("search", folder, capsys=capsys)
+        assert (status, out) == (2, "") and f"{folder}: is a folder; --in " in err
+
+
+def test_words_that_no_path_can_be_are_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     draw(tmp_path / "photos")
     run("index", tmp_path / "photos", *MODEL, capsys=capsys)
-    for wish in (["red circle"], ["--duplicates"]):
-        status, out, _ = run("search", *wish, "--html", tmp_path / "hits.html", capsys=capsys)
-        assert status == 0 and out.startswith(f"{tmp_path / 'hits.html'}: ")
-        assert "red circle" in (tmp_path / "hits.html").read_text() or wish == ["--duplicates"]
+    for words in ("빨간 동그라미 " * 20, "별" * 86, "black/white", "~ red circle", "~nobody here"):
+        status, out, _ = run("search", words, "-n", 1, "--json", capsys=capsys)
+        assert status == 0 and len(rows(out)) == 1
+    for picture in ("gone.jpg", "/gone", f"{'x' * 300}.jpg"):
+        status, out, err = run("search", picture, capsys=capsys)
+        assert (status, out) == (1, "") and err.startswith(f"mmfm: {picture}: ")
+
+
+def test_a_raw_file_is_passed_over_in_a_folder_and_named_by_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    drawn = draw(tmp_path / "photos", each=1)
+    raw = tmp_path / "photos" / "IMG_0000.NEF"
+    Image.open(drawn["red circle"][0]).save(raw, "TIFF")  # as one begins
+    wish = ("--labels", LABELS, *MODEL, "--json")
+    status, out, err = run("classify", tmp_path / "photos", *wish, capsys=capsys)
+    assert status == 0 and len(rows(out)) == 4 and "left out: 1 .nef" in err
+    status, out, _ = run("classify", raw, *wish, capsys=capsys)
+    assert status == 1 and "a camera's raw file" in str(rows(out)[0]["error"])
 
 
 @pytest.mark.parametrize(
@@ -280,20 +338,27 @@ def test_a_move_that_was_killed_before_it_noted_its_deeds_goes_on(
 
 
 def test_a_name_does_nothing_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    acting = re.compile("[\x01-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
     (first, *_), *_ = draw(tmp_path / "photos", each=1).values()
-    for name in ("a\nforged.png: blue star 99%", "\x1b[31mred.png"):
+    turned = ("\x9b31mred.png", "\u2066gpj.png", "\u061c\u200e\u200fa.png")
+    for name in ("a\nforged.png: blue star 99%", "\x1b[31mred.png", *turned):
         (tmp_path / "photos" / name).write_bytes(first.read_bytes())
     (tmp_path / "photos" / "\x1b[2Jbroken.png").write_bytes(b"x")
     wish = ("classify", tmp_path / "photos", "--labels", LABELS, *MODEL)
     status, out, err = run(*wish, capsys=capsys)
-    assert status == 3 and len(out.splitlines()) == 6
-    assert "\\nforged" in out and "\x1b" not in out + err and "\\x1b[2Jbroken" in err
-    assert {row["path"] for row in rows(run(*wish, "--json", capsys=capsys)[1])} == {
+    assert status == 3 and len(out.splitlines()) == 9
+    assert "\\nforged" in out and "\\x1b[2Jbroken" in err and not acting.search(out + err)
+    out = run(*wish, "--json", capsys=capsys)[1]
+    assert {row["path"] for row in rows(out)} == {
         str(path) for path in (tmp_path / "photos").iterdir()
     }
+    assert not acting.search(out)
     run("index", tmp_path / "photos", *MODEL, capsys=capsys)
-    out = run("search", "red circle", capsys=capsys)[1]
-    assert len(out.splitlines()) == 6 and "\x1b" not in out
+    for more in ([], ["--json"]):
+        out = run("search", "red circle", *more, capsys=capsys)[1]
+        assert len(out.splitlines()) == 9 and not acting.search(out)
+    out = run("search", "--duplicates", "--json", capsys=capsys)[1]
+    assert "gpj.png" in out and not acting.search(out)
 
 
 def test_where_a_picture_went_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

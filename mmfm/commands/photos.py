@@ -1,6 +1,5 @@
 """`mmfm index`, `search` and `undo`: photos that can be asked, and put back where they were."""
 
-import json as json_module
 import os
 import shlex
 from collections import Counter
@@ -192,7 +191,8 @@ def search(
             _tell_groups(groups, sheet, as_json=json)
             found = len(groups)
         else:
-            plus, less = _joined(query or []), [_asked(one) for one in minus or []]
+            plus = _joined(query or [], counter.say)
+            less = [_asked(one, counter.say) for one in minus or []]
             hits = task.search(
                 clip,
                 plus,
@@ -225,30 +225,29 @@ def _nothing_in(folders: "Sequence[Path]") -> str:
 
 def _tell_hits(hits: "Sequence[Hit]", sheet: "Sheet | None", *, as_json: bool) -> None:
     from mmfm.data.texts import legible
-    from mmfm.listing import printable
+    from mmfm.listing import json_line
 
     for hit in hits:
         if sheet is not None:
             sheet.add(hit.path, hit.score)
         elif as_json:
-            said = {"path": f"{hit.path}", "score": round(hit.score, 6)}
-            print(printable(json_module.dumps(said, ensure_ascii=False)))
+            print(json_line({"path": f"{hit.path}", "score": round(hit.score, 6)}))
         else:
             print(legible(f"{hit.score:.3f}  {hit.path}"))
 
 
 def _tell_groups(groups: "Sequence[Alike]", sheet: "Sheet | None", *, as_json: bool) -> None:
     from mmfm.data.texts import legible
-    from mmfm.listing import printable
+    from mmfm.listing import json_line
 
     for group in groups:
         paths = [f"{path}" for path in group.paths]
         if sheet is not None:
             sheet.group(group.paths, same_bytes=group.same_bytes)
         elif as_json:
-            said: dict[str, Any] = {"paths": paths, "score": round(group.score, 6)}
+            said: dict[str, object] = {"paths": paths, "score": round(group.score, 6)}
             said |= {"same_bytes": group.same_bytes}
-            print(printable(json_module.dumps(said, ensure_ascii=False)))
+            print(json_line(said))
         else:
             how = "the same bytes" if group.same_bytes else f"alike, {group.score:.3f}"
             print("\n  ".join([how, *map(legible, paths)]))
@@ -265,29 +264,32 @@ def _indexed_model(store: "Store", say: Callable[[str], None]) -> str | None:
     return kept[0].model
 
 
-def _joined(query: Sequence[str]) -> "list[str | Path]":
+def _joined(query: Sequence[str], say: Callable[[str], None]) -> "list[str | Path]":
     """Pictures, and all words as one phrase: people leave out the quotes."""
-    asked = [_asked(one) for one in query]
+    asked = [_asked(one, say) for one in query]
     pictures = [one for one in asked if isinstance(one, Path)]
     words = " ".join(one for one in asked if isinstance(one, str))
     return [*pictures, words] if words else [*pictures]
 
 
-def _asked(query: str) -> "str | Path":
+def _asked(query: str, say: Callable[[str], None]) -> "str | Path":
     """A file where there is one, else words."""
     if not query.strip():
         raise BadInput("an empty query; say what to search for: words, or a picture's file")
-    path = Path(query).expanduser()
-    if "\0" in query or len(query) > 1000:
-        return query
-    if path.is_file():
+    # Of what can be no path, as a long sentence or one with ~ in it, these say no.
+    path = Path(os.path.expanduser(query))  # noqa: PTH111
+    if os.path.isfile(path):  # noqa: PTH113
         return path
-    if path.is_dir():
-        raise BadInput(f"{query}: is a folder; --in {query} looks in it")
+    inside = f"--in {shlex.quote(query)} looks in it"
+    if os.path.isdir(path):  # noqa: PTH112
+        if path.name != query or query == "..":
+            raise BadInput(f"{query}: is a folder; {inside}")
+        say(f"{query}: read as a word; there is a folder of that name, too: {inside}")
+        return query
     from mmfm.data.formats import picture_endings
 
     if path.suffix.lower() in picture_endings() or path.is_absolute():
-        raise NotHere(f"{query}: no such picture")
+        return path  # who opens it says why it cannot be had
     return query
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmfm.data.formats import HEAD, kind_of, picture_endings
+from mmfm.data.formats import HEAD, RAW_ENDINGS, kind_of, picture_endings
 from mmfm.errors import BadData, NotHere
 
 _HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there is taken
@@ -84,8 +84,8 @@ def picture_files(path: Path, *, without: Path | None = None) -> Found:
     """Find what may be a picture at a path: the file itself, or those in the folder, sorted.
 
     In a folder a file is known by its ending or, where no picture ends so, by its first bytes; what
-    is hidden is passed over, and so is the folder `without`. Links to files are followed, links to
-    folders are not. A file that is named is taken at its word.
+    is hidden is passed over, and so are cameras' raw files and the folder `without`. Links to files
+    are followed, links to folders are not. A file that is named is taken at its word.
     """
     if not path.exists():
         why = "a link that leads nowhere" if path.is_symlink() else "no such file or folder"
@@ -111,7 +111,7 @@ def loose_pictures(folder: Path) -> list[Path]:
     """Find the pictures that lie in a folder itself, sorted; also links that lead to none."""
     found = Found([], Counter(), [])
     for entry in _entries(os.fspath(folder), found):
-        if not entry.is_dir():
+        if not (entry.is_dir(follow_symlinks=False) or _leads_to_folder(entry)):
             _take_up(entry, found)
     return sorted(found.files + [path for path, _ in found.unreadable])
 
@@ -132,7 +132,7 @@ def _take_up(entry: os.DirEntry[str], found: Found) -> None:
     """Put one file, or whatever else is no folder, where it belongs."""
     path = Path(entry.path)
     ending = path.suffix.lower()
-    if entry.is_symlink() and path.is_dir():
+    if _leads_to_folder(entry):
         if Path(os.path.realpath(path)) in Path(os.path.realpath(path.parent), "x").parents:
             found.unreadable.append((path, "a link to a folder that it lies in, so without end"))
         else:
@@ -142,7 +142,8 @@ def _take_up(entry: os.DirEntry[str], found: Found) -> None:
     else:
         try:
             # A pipe, a socket or a device is not opened: that may wait for ever.
-            picture = stat.S_ISREG(entry.stat().st_mode) and _begins_as_picture(path)
+            regular = stat.S_ISREG(entry.stat().st_mode)
+            picture = regular and ending not in RAW_ENDINGS and _begins_as_picture(path)
         except OSError as error:
             loop = error.errno == errno.ELOOP
             reason = "a loop of links" if loop else error.strerror or str(error)
@@ -154,6 +155,15 @@ def _take_up(entry: os.DirEntry[str], found: Found) -> None:
                 found.files.append(path)
             else:
                 found.others[ending] += 1
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to a folder.
+
+    One that cannot be followed passes for none, where other ways to ask would raise an error; its
+    reason is told as soon as the file itself is asked for.
+    """
+    return entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112
 
 
 def _begins_as_picture(path: Path) -> bool:

@@ -16,6 +16,14 @@ UNDRAWN = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 _HEIC_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 _AVIF_ENDINGS = frozenset({".avif", ".avifs"})
 
+# What a camera's sensor saw, to be developed by a program for that. Many of these files begin as a
+# TIFF does; what Pillow would find in them is a stamp-sized preview.
+RAW_ENDINGS = frozenset({
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".k25", ".kdc", ".mef",
+    ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
+    ".srw", ".x3f",
+})  # fmt: skip
+
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
 
 from mmfm.data.decoders import JPEG, closed, damage, in_a_line, opened, part_missing, sound_png
-from mmfm.data.formats import HEAD, kind_of, png_chunks
+from mmfm.data.formats import HEAD, RAW_ENDINGS, kind_of, png_chunks
 from mmfm.errors import BadInput, NotHere, UnreadablePicture
 
 MAX_PIXELS = 100_000_000  # of one picture as it is decoded; a phone of today makes half of them
@@ -115,9 +115,13 @@ def read_picture_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTE
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadablePicture(path, _NO_FILE)
             _check_length(found.st_size, path, max_bytes)
-            return file.read(found.st_size)
+            data = file.read(found.st_size)
     except OSError as error:
         raise UnreadablePicture(path, in_a_line(error)) from error
+    # What only has its ending, a JPEG say, is a picture like any other.
+    if data and path.suffix.lower() in RAW_ENDINGS and kind_of(data[:HEAD]) in (None, "TIFF"):
+        raise UnreadablePicture(path, _RAW)
+    return data
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
@@ -260,6 +264,7 @@ class Preprocessing:
 _READ_AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 _NO_FILE = "this is a pipe, a socket or a device, not a picture"
+_RAW = "a camera's raw file, which is not developed here; export it as a JPEG"
 
 
 def _check_regular(path: Path) -> None:

@@ -25,14 +25,24 @@ def legible(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().translate(_CONTROLS)
 
 
-# Those of the terminal, and those of Unicode that end a line or turn its direction round.
+def harmless_json(text: str) -> str:
+    """JSON that does nothing to a terminal; whoever reads it is given the same texts."""
+    return text.translate(_IN_JSON)
+
+
+# Those of Unicode that end a line or turn its direction round.
+_TURNING = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+
 _CONTROLS = {
     **{number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))},
-    **{number: f"\\u{number:04x}" for number in range(0x2028, 0x202F)},
+    **{number: f"\\u{number:04x}" for number in _TURNING},
     ord("\n"): "\\n",
     ord("\r"): "\\r",
     ord("\t"): "\\t",
 }
+
+# JSON escapes the others itself.
+_IN_JSON = {number: f"\\u{number:04x}" for number in (*range(0x7F, 0xA0), *_TURNING)}
 
 
 def tidy(text: str) -> str:

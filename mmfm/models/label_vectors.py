@@ -6,12 +6,15 @@ database in the user's cache, and is found there the next time, whatever labels 
 """
 
 import hashlib
+import json
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +24,7 @@ from torch import Tensor
 from mmfm.errors import BadInput
 from mmfm.models.clip import CLIP, TwoTowers
 from mmfm.models.retrieval import class_vectors
+from mmfm.models.wrapped import OpenCLIP
 
 Progress = Callable[[int, int], None]  # (done, total): labels
 Sentences = Sequence[str]  # all that is said of one label
@@ -35,17 +39,41 @@ _LARGEST = 1_000_000_000  # bytes; beyond, the oldest half is let go
 def fingerprint(model: TwoTowers) -> str:
     """Tell models apart by their weights, settings and tokenizer, whatever they are called.
 
-    A few numbers of every weight are looked at: training changes them all.
+    A few numbers of every weight are looked at: training changes them all. Settings tell apart what
+    the same weights do with another activation, say.
     """
     digest = hashlib.sha256()
     for name, weight in model.state_dict().items():
         digest.update(f"{name} {tuple(weight.shape)}".encode())
         digest.update(_some(weight).float().cpu().numpy().tobytes())
+    digest.update(json.dumps(_settings(model), sort_keys=True).encode())
     tokenizer = model.tokenizer
     if tokenizer is not None:
         digest.update(f"{tokenizer.vocabulary} {tokenizer.clean} {tokenizer.frame}".encode())
     digest.update(repr(model.preprocessing).encode())
     return digest.hexdigest()[:32]
+
+
+def _settings(model: TwoTowers) -> Any:
+    """What a model was built by."""
+    if isinstance(model, OpenCLIP):
+        return model.settings
+    return _changed(model.config) if isinstance(model, CLIP) else None
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """What a configuration says otherwise than by default.
+
+    So a field that a later version adds makes no known model another one.
+    """
+    said: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            said[field.name] = _changed(value)
+        elif value != field.default:
+            said[field.name] = value
+    return said
 
 
 def text_fingerprint(model: CLIP) -> str:

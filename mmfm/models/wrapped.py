@@ -46,6 +46,7 @@ class OpenCLIP(TwoTowers):
         name: str = "",
     ) -> None:
         super().__init__()
+        self.settings = deepcopy(dict(settings))
         self.model = _built(settings, name)
         self.scale = self.model.logit_scale
         self.bias = getattr(self.model, "logit_bias", None)

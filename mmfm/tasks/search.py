@@ -198,8 +198,10 @@ def _vectors(
     texts = [tidy(query) for query in several if isinstance(query, str)]
     if not all(texts):
         raise BadInput("an empty text; say what the pictures show, as in mmfm search beach")
-    pictures = [
-        query if isinstance(query, Image.Image) else open_picture(query)
+    # As `index` reads them: of a large JPEG no more pixels than the model needs are decoded.
+    prepare = clip.preprocessing
+    images = [
+        prepare(query) if isinstance(query, Image.Image) else prepare.opened(query)
         for query in several
         if not isinstance(query, str)
     ]
@@ -210,8 +212,8 @@ def _vectors(
             warn(line)
         file = cache_file() if cache == "user" else cache
         rows.append(label_vectors(clip, said, cache=file, note=warn).float().cpu())
-    if pictures:
-        rows.append(clip.encode_image(pictures).float().cpu())
+    if images:
+        rows.append(clip.encode_image(torch.stack(images)).float().cpu())
     return torch.cat(rows) if rows else torch.empty(0, clip.dim)
 
 

@@ -1,13 +1,19 @@
 """What in a folder may be a picture is found, in a fixed order, and nothing vanishes unsaid."""
 
+import errno
 import os
+import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nasty import corners, saved
 
-from mmfm.data.folders import picture_files
+from mmfm.data.folders import loose_pictures, picture_files
+from mmfm.data.formats import RAW_ENDINGS, picture_endings
 from mmfm.errors import NotHere
 
 PNG = saved(corners(), "PNG")
@@ -21,6 +27,35 @@ def put(folder: Path, *names: str, data: bytes = PNG) -> None:
 
 def names(folder: Path, **options: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in picture_files(folder, **options).files]
+
+
+def refusing(name: str, error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no link of this name be followed, as if it led into a dead network mount."""
+    follow, scan = os.stat, os.scandir
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        follows = options.get("follow_symlinks", True) and isinstance(path, str | Path)
+        if follows and Path(path).stem == name:
+            raise error
+        return follow(path, **options)
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name, self.path, self.is_symlink = entry.name, entry.path, entry.is_symlink
+
+        def stat(self) -> os.stat_result:
+            return Path(self.path).stat()
+
+        def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+            return stat.S_ISDIR(Path(self.path).stat(follow_symlinks=follow_symlinks).st_mode)
+
+    @contextmanager
+    def scanned(folder: str) -> Iterator[list[Entry]]:
+        with scan(folder) as entries:
+            yield [Entry(entry) for entry in entries]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "scandir", scanned)
 
 
 def test_files_come_sorted_however_they_lie(tmp_path: Path):
@@ -103,6 +138,50 @@ def test_loops_and_links_to_nowhere_are_named(tmp_path: Path):
     assert list(reasons) == ["deep/self", "deep/up", "gone", "round"]
     assert "lies in" in reasons["deep/self"] and "lies in" in reasons["deep/up"]
     assert "leads nowhere" in reasons["gone"] and "loop" in reasons["round"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOTCONN, errno.ESTALE])
+def test_a_link_that_cannot_be_followed_is_named_and_the_rest_is_found(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+):
+    put(tmp_path, "a.png", "z.png")
+    for name in ("closed", "closed.png"):
+        (tmp_path / name).symlink_to("elsewhere")
+    reason = os.strerror(number)
+    refusing("closed", OSError(number, reason), monkeypatch)
+    found = picture_files(tmp_path)
+    # What a picture's name is given says why not when it is opened.
+    assert names(tmp_path) == ["a.png", "closed.png", "z.png"]
+    assert found.unreadable == [(tmp_path / "closed", reason)] and not found.others
+    loose = [path.name for path in loose_pictures(tmp_path)]
+    assert loose == ["a.png", "closed", "closed.png", "z.png"]
+
+
+def test_links_that_nobody_can_follow_end_no_search_for_loose_pictures(tmp_path: Path):
+    put(tmp_path, "a.png", "deep/b.png")
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "long").symlink_to("x" * 300)
+    (tmp_path / "linked").symlink_to("deep")
+    assert [path.name for path in loose_pictures(tmp_path)] == ["a.png", "long", "round"]
+    reasons = {path.name: why for path, why in picture_files(tmp_path).unreadable}
+    assert reasons == {"long": os.strerror(errno.ENAMETOOLONG), "round": "a loop of links"}
+
+
+def test_a_camera_s_raw_files_stay_out_of_it(tmp_path: Path):
+    raw = saved(corners(), "TIFF")  # how a NEF begins
+    put(tmp_path, "IMG_1.NEF", "IMG_2.dng", "IMG_3.cr2", data=raw)
+    put(tmp_path, "IMG_1.JPG", "IMG_2.tif", data=raw)
+    (tmp_path / "gone.nef").symlink_to("nowhere")
+    found = picture_files(tmp_path)
+    assert names(tmp_path) == ["IMG_1.JPG", "IMG_2.tif"]
+    assert found.others == {".nef": 1, ".dng": 1, ".cr2": 1}
+    assert [path.name for path, _ in found.unreadable] == ["gone.nef"]
+    assert [path.name for path in loose_pictures(tmp_path)] == [
+        "IMG_1.JPG",
+        "IMG_2.tif",
+        "gone.nef",
+    ]
+    assert not RAW_ENDINGS & picture_endings()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -406,6 +406,17 @@ def test_a_folder_an_empty_file_and_a_text_are_named_as_such(tmp_path):
     assert "empty" in refused(io.BytesIO(b""))
 
 
+def test_a_camera_s_raw_file_is_named_as_such(tmp_path):
+    tiff = saved(noise(9, 9), "TIFF")  # how a NEF begins, and what it holds first
+    for name, data in (("a.NEF", tiff), ("b.cr3", b"\0\0\0\x18ftypcrx " + bytes(99))):
+        (tmp_path / name).write_bytes(data)
+        assert "a camera's raw file" in refused(tmp_path / name)
+    (tmp_path / "c.raw").write_bytes(saved(noise(9, 9), "JPEG"))
+    assert open_picture(tmp_path / "c.raw").size == (9, 9)
+    (tmp_path / "d.nef").touch()
+    assert "empty" in refused(tmp_path / "d.nef")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_and_a_device_are_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")

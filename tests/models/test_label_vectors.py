@@ -2,16 +2,19 @@
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from mmfm.data.pictures import Preprocessing
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig
 from mmfm.models.label_vectors import cache_file, fingerprint, label_vectors, same_vectors
 from mmfm.models.retrieval import class_vectors
 from mmfm.models.tokenizer import learn
 from mmfm.models.vit import ViTConfig
+from mmfm.models.wrapped import OpenCLIP
 
 WORDS = ["a red circle", "a photo of a dog", "빨간 원 사진"]
 TOKENIZER = learn(WORDS * 3, vocabulary=300, context=24)
@@ -74,6 +77,39 @@ def test_a_fingerprint_is_of_the_weights_not_of_the_name():
     with torch.no_grad():
         same.text.blocks[0].mlp.up.weight.mul_(1.001)  # type: ignore[union-attr]
     assert fingerprint(one) != fingerprint(same)
+
+
+def test_a_fingerprint_is_of_the_settings_too():
+    one = Counted().config
+    image, text = one.image, one.text
+    configs = [
+        one,
+        replace(one, image=replace(image, activation="quick_gelu")),
+        replace(one, text=replace(text, activation="quick_gelu")),
+        replace(one, image=replace(image, heads=4)),
+        replace(one, image=replace(image, norm_eps=1e-5)),
+        replace(one, image=replace(image, pool="mean")),
+        replace(one, text=replace(text, causal=False)),
+        replace(one, text=replace(text, pool="argmax", end=None)),
+    ]
+    marks: list[str] = []
+    for config in configs:
+        model = CLIP(config, tokenizer=TOKENIZER)
+        model.load_state_dict(Counted().state_dict())
+        marks.append(fingerprint(model))
+    assert marks[0] == fingerprint(Counted()) and len(set(marks)) == len(configs)
+
+
+def test_a_fingerprint_of_what_open_clip_runs_is_of_its_settings_too():
+    preprocessing = Preprocessing((32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
+    image = {"image_size": 32, "patch_size": 16, "layers": 1, "width": 64}
+    text = {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1}
+    settings = {"embed_dim": 16, "vision_cfg": image, "text_cfg": text}
+    one, again = (OpenCLIP(settings, preprocessing) for _ in range(2))
+    other = OpenCLIP({**settings, "quick_gelu": True}, preprocessing)
+    for model in (again, other):
+        model.load_state_dict(one.state_dict())
+    assert fingerprint(one) == fingerprint(again) != fingerprint(other)
 
 
 def test_label_sets_differ_by_vectors_and_by_what_is_shown():

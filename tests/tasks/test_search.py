@@ -13,6 +13,7 @@ from PIL import Image
 
 import mmfm
 from mmfm.data import shapes
+from mmfm.data.pictures import MAX_PIXELS
 from mmfm.engines import plain
 from mmfm.errors import BadInput, NotHere
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, TwoTowers
@@ -107,6 +108,20 @@ def test_a_picture_finds_itself_and_then_its_like(clip: TwoTowers, indexed: tupl
     assert names(hits) == ["blue star"] * 5 and hits[0].kind == "picture"
     with Image.open(file) as picture:
         assert [h.path for h in search(clip, [picture], store=store, n=5)] == [h.path for h in hits]
+
+
+def test_a_picture_too_large_to_be_decoded_whole_finds_itself(clip: TwoTowers, tmp_path: Path):
+    file = tmp_path.resolve() / "photos" / "panorama.jpg"
+    file.parent.mkdir()
+    large = Image.new("L", (12_000, 9_000), 200)
+    large.paste(30, (2_000, 1_000, 7_000, 6_000))
+    large.save(file)
+    assert large.width * large.height > MAX_PIXELS
+    Image.new("RGB", (96, 96), "red").save(file.with_name("red.png"))
+    store = Store(tmp_path / "store")
+    list(index(clip, plain(clip), [file.parent], store=store))
+    hits = search(clip, [file], store=store, cache=None)
+    assert hits[0].path == file and hits[0].score == pytest.approx(1, abs=1e-5)
 
 
 def test_plus_and_minus_are_the_difference_of_means(clip: TwoTowers, indexed: tuple[Store, Path]):
