@@ -26,18 +26,27 @@ _NAMED = 10  # pictures that cannot be read; the others are counted
 
 @contextmanager
 def stopping() -> Generator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a question that the work can ask itself; the second one breaks."""
-    asked = False
+    """Turn the first Ctrl-C into a question that the work can ask itself; the second one breaks.
 
-    def ask(signal_number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    The first one breaks as well while nobody has asked yet: what is loaded, measured or waited for
+    then need not be brought to an end.
+    """
+    wished = listening = False
+
+    def note(signal_number: int, frame: FrameType | None) -> None:
+        nonlocal wished
+        if wished or not listening:
             raise KeyboardInterrupt
-        asked = True
+        wished = True
 
-    before = signal.signal(signal.SIGINT, ask), signal.signal(signal.SIGTERM, ask)
+    def stop() -> bool:
+        nonlocal listening
+        listening = True
+        return wished
+
+    before = signal.signal(signal.SIGINT, note), signal.signal(signal.SIGTERM, note)
     try:
-        yield lambda: asked
+        yield stop
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGTERM, before[1])

@@ -41,7 +41,7 @@ from typing import Any, BinaryIO, Literal, Self
 
 from filelock import FileLock, Timeout
 
-from mmfm.errors import BadData, BadInput, InUse, OutOfSpace
+from mmfm.errors import BadData, BadInput, BadRun, InUse, OutOfSpace
 from mmfm.files import FULL, digest, sync_folders, write_whole
 
 _KIND, _VERSION = "mmfm sort", 1
@@ -54,6 +54,7 @@ _NO_LINKS = (
     *(errno.EPERM, errno.EACCES, errno.EINVAL, errno.EMLINK, errno.ENOSYS),
     *(errno.ENOTSUP, errno.EOPNOTSUPP),  # these are one on Linux, two on macOS
 )
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)  # surely not done
 
 
 # --- the journals of a folder ---------------------------------------------------------------------
@@ -447,19 +448,19 @@ class _Left(Exception):
 def _carry(deeds: Sequence[Deed]) -> dict[int, str | Exception | None]:
     """Do some deeds: number -> what went wrong, or the digest of what was copied."""
     outcomes: dict[int, str | Exception | None] = {}
-
-    def good() -> list[Deed]:
-        return [d for d in deeds if not isinstance(outcomes.get(d.number), Exception)]
+    doubled: list[Deed] = []  # those that have both names
 
     for deed in deeds:
         try:
-            outcomes[deed.number] = _put(deed)
+            outcomes[deed.number], is_doubled = _put(deed)
+            doubled += [deed] if is_doubled else []
         except (OSError, _Left) as error:
-            deed.part.unlink(missing_ok=True)
+            _clear(deed.part)
             outcomes[deed.number] = _unless_full(error, deed.goal)
     # The new names reach the disk before any old one goes, and both before the journal says done.
-    sync_folders(*(deed.goal.parent for deed in good()))
-    for deed in good():
+    good = [deed for deed in deeds if not isinstance(outcomes[deed.number], Exception)]
+    sync_folders(*(deed.goal.parent for deed in good))
+    for deed in doubled:
         if deed.move:
             try:
                 _let_go(deed)
@@ -469,33 +470,77 @@ def _carry(deeds: Sequence[Deed]) -> dict[int, str | Exception | None]:
     return outcomes
 
 
-def _put(deed: Deed) -> str | None:
-    """Give a file, or a true copy of it, the new name."""
+def _put(deed: Deed) -> tuple[str | None, bool]:
+    """Give a file, or a true copy of it, the new name: the copy's digest; is the old name there?"""
     if not deed.copying:
-        _name(deed.source, deed.goal)
-        return None
+        return None, _name(deed.source, deed.goal)
     sha256 = _copy(deed.source, deed.part)
     _name(deed.part, deed.goal)
-    deed.part.unlink(missing_ok=True)
-    return sha256
+    _clear(deed.part)
+    return sha256, True
 
 
-def _name(file: Path, goal: Path) -> None:
-    """Give a file a second name, which must be free."""
+def _name(file: Path, goal: Path) -> bool:
+    """Give a file a second name, which must be free; False: it has that one alone now."""
     try:
         goal.hardlink_to(file)
+        return True
     except OSError as error:
         if error.errno not in _NO_LINKS:
-            raise
-        # A disk without links (FAT, exFAT, some of the network). An empty file that nobody else
-        # had made holds the name, and the file takes its place, which is one step; a kill in
-        # between leaves the empty one, which the journal explains.
-        goal.touch(exist_ok=False)
-        try:
-            file.replace(goal)
-        except OSError:
+            with _answering(goal):
+                old, new = look(file), look(goal)
+            if old is None or new is None or not os.path.samestat(old, new):
+                raise
+            return True  # a network disk did it, and only its answer was lost
+    # A disk without links (FAT, exFAT, some of the network). An empty file that nobody else had
+    # made holds the name, and the file takes its place, which is one step; a kill in between leaves
+    # the empty one, which the journal explains.
+    goal.touch(exist_ok=False)
+    try:
+        file.replace(goal)
+    except OSError:
+        # If a network disk did it and only its answer was lost, this is the file itself.
+        with _answering(goal):
+            old, new = look(file), look(goal)
+            holds = new is not None and not new.st_size and _is_empty(goal)
+        if holds:
             goal.unlink()
+        if holds or new is None or old is not None:
             raise
+    return False
+
+
+def _is_empty(path: Path) -> bool:
+    """By opening it: what the system remembers of a network disk may be old."""
+    with path.open("rb") as file:
+        return not file.read(1)
+
+
+def _clear(path: Path) -> None:
+    """Take a name away that is not the last of its kind."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        with _answering(path):
+            found = look(path)
+        if found is not None:
+            raise
+
+
+@contextlib.contextmanager
+def _answering(path: Path) -> Generator[None]:
+    """Look what has been done; a disk that does not tell ends the work.
+
+    What was planned has no outcome then, so that `_settle` finds it when the disk is back.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise BadRun(
+            f"{path}: {why(error)}; nothing is lost: go on with --resume, or undo"
+        ) from error
 
 
 def _copy(source: Path, part: Path) -> str:
@@ -519,22 +564,55 @@ def _copy(source: Path, part: Path) -> str:
 
 def _let_go(deed: Deed) -> None:
     """Take the old name away, now that the new one stands; else take the new one back."""
-    source = look(deed.source)
-    if source is None:  # it went with the new name, on a disk without links
+    with _answering(deed.goal):
+        source, goal = look(deed.source), look(deed.goal)
+    if goal is None:
+        raise _Left("was taken away from its new place")
+    if source is None:
+        # Somebody was quicker, as another move. A file with a further name needs no new one; what
+        # may be the last of its kind stays.
+        if not deed.copying and goal.st_nlink > 1:
+            deed.goal.unlink()
+            raise _Left("was taken away while it was moved")
         return
-    same = os.path.samestat(source, deed.goal.lstat())
-    if not same and not _unchanged(deed, source):
+    if not os.path.samestat(source, goal) and not _unchanged(deed, source):
         deed.goal.unlink()
         raise _Left("changed while it was moved")
     _drop(deed)
 
 
 def _drop(deed: Deed) -> None:
+    """Take the old name away; where that cannot be, the new one."""
+    with _answering(deed.source):
+        before = look(deed.source)
     try:
         deed.source.unlink(missing_ok=True)
-    except OSError:
+    except OSError as error:
+        if before is None or not _still_stands(deed, before, error):
+            return
         deed.goal.unlink()  # it cannot be moved, as from a disk that is read-only
         raise
+
+
+def _still_stands(deed: Deed, before: os.stat_result, error: OSError) -> bool:
+    """Whether the old name is there after an error, so that the new one is not the last.
+
+    A network disk may have done what it was asked, and only its answer was lost.
+    """
+    with _answering(deed.source):
+        source = look(deed.source)
+        if source is None or not os.path.samestat(source, before):
+            return False
+        if error.errno in _REFUSED:
+            return True
+        # What the system remembers of such a disk may be old, until a file is opened.
+        try:
+            deed.source.open("rb").close()
+        except FileNotFoundError:
+            return False
+        with deed.goal.open("rb") as file:
+            goal = os.fstat(file.fileno())
+    return goal.st_nlink > 1 or not os.path.samestat(source, goal)
 
 
 def _settle(deed: Deed) -> bool:
@@ -599,7 +677,7 @@ def _remove(deed: Deed) -> None:
     is_link = os.path.realpath(deed.source) == os.path.realpath(deed.goal)
     if original is None or is_link or not _is_true(deed, deed.source, original):
         raise _Left("its original is gone or has changed; this copy is the only one")
-    deed.goal.unlink()
+    _clear(deed.goal)
 
 
 def _way_back(deed: Deed, state: int) -> Deed | None:

@@ -6,6 +6,7 @@ classifier.stream(files, known=memory.known, keep=memory.keeping(engine.name))
 memory.finish()
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from mmfm.errors import MmfmError, NotHere
 from mmfm.files import Stamp
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import cache_file, fingerprint
-from mmfm.store import Store, stored_rows
+from mmfm.store import Store, below, stored_rows
 from mmfm.unfinished import Unfinished
 
 _WORTH_A_STORE = 32  # files; to open the store takes longer than to look at fewer
@@ -28,6 +29,7 @@ class Memory:
 
     `run` names the run beside the model, so that an interrupted one is found again. `store`: its
     folder, the user's own if not said. What an interrupted run has seen is used with `resume`.
+    Where another process is at the same run, nothing of it is used, and nothing is kept.
     """
 
     def __init__(
@@ -41,23 +43,41 @@ class Memory:
         resume: bool = False,
         say: Callable[[str], None],
     ) -> None:
+        self._say = say
         self._indexed = [] if store == "none" else _stored(clip, files, exact, store, say)
         self.indexed = sum(row is not None for row in self._indexed)
-        self._unfinished = None
+        if isinstance(store, Path) and not self.indexed:
+            how = f"{clip.source} --exact" if exact else clip.source
+            say(f"{store}: none of these pictures is indexed there with {how}; all are looked at")
+        self._unfinished: Unfinished | None = None
         self._resumed: Unfinished | None = None
         seen = 0
         if len(files) > 1:
             of = [fingerprint(clip), f"{exact}", *run]
             self._unfinished = Unfinished(cache_file().parent / "unfinished", of)
-            seen = len(self._unfinished)
-        if seen and resume:
-            self._resumed = self._unfinished
-            say(f"going on: {seen:,} pictures were looked at before")
-        elif seen:
-            say(f"an interrupted run has looked at {seen:,} of these; --resume goes on with it")
+            seen = self._seen_before(files, resume)
         # An interrupted run goes on as it began, so that it ends as if it had not been interrupted.
         self.engine = self._resumed.engine if self._resumed is not None else None
-        self.unknown = max(0, len(files) - self.indexed - (seen if self._resumed else 0))
+        self.unknown = len(files) - self.indexed - (seen if self._resumed is not None else 0)
+
+    def _seen_before(self, files: Sequence[Path], resume: bool) -> int:
+        """How many of the files an interrupted run has looked at; with `resume` they are known."""
+        if self._unfinished is None or not self._unfinished.file.exists():
+            return 0
+        if (unfinished := self._writable()) is None:
+            return 0
+        # What it has moved away since is none of them.
+        indexed = self._indexed or [None] * len(files)
+        pairs = zip(files, indexed, strict=True)
+        seen = unfinished.count(f"{file}" for file, row in pairs if row is None)
+        if resume:
+            self._resumed = unfinished
+        if seen and resume:
+            self._say(f"going on: {seen:,} pictures were looked at before")
+        elif seen:
+            told = f"an interrupted run has looked at {seen:,} of these"
+            self._say(f"{told}; --resume goes on with it")
+        return seen
 
     def known(self, pictures: Sequence[tuple[int, Picture]]) -> list[Row | None]:
         """The rows of some of the files, each with its number; None for what has to be seen."""
@@ -73,10 +93,24 @@ class Memory:
         """What writes down what this engine sees, for the case that the run is interrupted."""
 
         def keep(seen: list[tuple[str, Stamp, Row]]) -> None:
-            if self._unfinished is not None:
-                self._unfinished.keep(seen, engine)
+            if (unfinished := self._writable()) is not None:
+                unfinished.keep(seen, engine)
 
         return keep
+
+    def cut(self, labels: str) -> float | None:
+        """Where the evidence for any of these labels begins, as the interrupted run found it."""
+        return None if self._resumed is None else self._resumed.cut(labels)
+
+    def keep_cut(self, labels: str, cut: float) -> None:
+        """Write that down: it was found in the whole folder, of which a part may be moved away."""
+        if (unfinished := self._writable()) is not None:
+            unfinished.keep_cut(labels, cut)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what was seen stays when the run is interrupted."""
+        return self._unfinished is not None
 
     def close(self) -> None:
         """The run was interrupted: what it saw stays."""
@@ -87,6 +121,23 @@ class Memory:
         """The run has come to its end: nothing needs to stay."""
         if self._unfinished is not None:
             self._unfinished.finish()
+
+    def _writable(self) -> Unfinished | None:
+        """What the run is kept in; None where another process has it."""
+        if self._unfinished is not None and not self._unfinished.hold():
+            self._unfinished = None
+            self._say(
+                "another mmfm looks at these pictures in the same way just now; what this one sees "
+                "is not kept, so --resume would begin anew"
+            )
+        return self._unfinished
+
+
+def models_of(paths: Sequence[Path], store: Path | None = None) -> list[str]:
+    """The models by which folders or files are indexed, each under the name that loads it."""
+    kept = Store(store)
+    inside = below(os.fsencode(os.path.realpath(path.expanduser())) for path in paths)
+    return [one.model for one in kept.models() if kept.shelf(one.mark).count(inside)]
 
 
 def _stored(

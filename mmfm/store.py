@@ -58,6 +58,7 @@ _COMMITS = 64  # between two clearings, while the table is small
 _GROWN = 65_536  # rows: with each so many more, the clearings come as much more rarely
 _NAMED = 500  # paths in one condition
 _FEW = 5_000  # files asked for: beyond, everything between them is read
+_ASKS_EVERY = 0.2  # seconds, while it waits, whether it should go on waiting
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,17 @@ class Store:
         return Shelf(self.folder, mark)
 
     @contextlib.contextmanager
-    def writing(self, *, wait: bool = True, say: Say | None = None) -> Generator["Writer"]:
+    def writing(
+        self,
+        *,
+        wait: bool = True,
+        say: Say | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Generator["Writer"]:
         """Be the one who writes; made anew if need be.
 
-        While another process writes, `say` is told which, and it is waited for; without `wait`
-        that is an error. The lock of a process that was killed is free at once.
+        While another process writes, `say` is told which, and it is waited for until `stop`;
+        without `wait` that is an error. The lock of a process that was killed is free at once.
         """
         there = self._is_there()
         share_one_heap()  # else the library's threads hold on to ever more memory
@@ -140,7 +147,7 @@ class Store:
                     raise InUse(f"{line}; wait for it to end, or name another --store") from busy
                 if say is not None:
                     say(f"{line}; waiting for it to end")
-                lock.acquire()
+                _wait_for(lock, stop)
         try:
             with _plainly(self.folder):
                 (self.folder / ".writer").write_text(f"{os.getpid()}\n")
@@ -202,6 +209,10 @@ class Shelf:
     def dim(self) -> int:
         """Numbers of a vector."""
         return self._from_one_version(lambda table: table.schema.field("vector").type.list_size)
+
+    def count(self, where: str) -> int:
+        """For how many rows a condition holds."""
+        return self._from_one_version(lambda table: table.count_rows(where))
 
     def read(self, columns: Sequence[str], where: str | None = None) -> "pa.Table":
         """These columns of all rows, or of those for which a condition holds."""
@@ -489,6 +500,17 @@ def _database(folder: Path) -> Any:
     import lancedb
 
     return lancedb.connect(folder)
+
+
+def _wait_for(lock: FileLock, stop: Callable[[], bool]) -> None:
+    """Take a lock as soon as it is free; a stop is an interrupt, for nothing is begun yet."""
+    while True:
+        try:
+            lock.acquire(timeout=_ASKS_EVERY)
+            return
+        except Timeout:
+            if stop():
+                raise KeyboardInterrupt from None
 
 
 def _json(path: Path) -> dict[str, Any]:

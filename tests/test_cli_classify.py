@@ -4,15 +4,27 @@ import csv
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from mmfm import cli
+import mmfm
+from mmfm import cli, faces
+from mmfm.commands import classify as commands
 from mmfm.data import shapes
+from mmfm.files import Stamp
+from mmfm.hub import bundled
+from mmfm.memory import Memory
+from mmfm.store import Row, Store
+from mmfm.tasks import classify, sort
 
 LABELS = "red circle,star=파란 별|blue star,green square"
 NAMES = ["red circle", "star", "green square"]
@@ -21,6 +33,7 @@ NAMES = ["red circle", "star", "green square"]
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMFM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("MMFM_STORE", str(tmp_path_factory.mktemp("own") / "store"))
 
 
 @pytest.fixture
@@ -207,3 +220,116 @@ def test_one_picture_waits_for_nothing_that_it_does_not_need(folder: Path):
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert said.stdout.splitlines()[-1] == "[]"
+
+
+# --- with the model that was indexed with ---------------------------------------------------------
+
+
+def test_without_a_model_the_one_by_which_the_folder_is_indexed_answers(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    own = tmp_path / "own model"
+    shutil.copytree(bundled()["clip-shapes"], own)
+    assert run("index", folder / "deep", "--model", own, capsys=capsys)[0] == 0
+    wish = ("classify", folder, "--labels", LABELS)
+    status, out, err = run(*wish, capsys=capsys)
+    assert status == 0 and [line.split(": ")[1].rsplit(" ", 1)[0] for line in out.splitlines()]
+    assert f"with {own}, by which these pictures are indexed" in err
+    assert "drawn shapes only" not in err and err.count("\n") == 2
+    # Where nothing of it is indexed, or more than one model has, all is as it was.
+    assert "drawn shapes only" in run("classify", folder / "a.png", *wish[2:], capsys=capsys)[2]
+    assert "by which" not in run(*wish, "--model", "clip-shapes", capsys=capsys)[2]
+    with Store().writing() as writer:
+        path = os.fsencode(folder.resolve() / "b.png")
+        row = Row(path, path, b"/", 1, 1, bytes(32), "fp32", True, np.ones(4, np.float32))
+        writer.shelf("b" * 32, dim=4, model="another").put([row], new=True)
+    assert "drawn shapes only" in run(*wish, capsys=capsys)[2]
+
+
+def test_what_was_fitted_for_the_usual_model_is_not_given_to_the_indexed_one(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    own, adapter = tmp_path / "own model", tmp_path / "mine.safetensors"
+    shutil.copytree(bundled()["clip-shapes"], own)
+    run("index", folder, "--model", own, capsys=capsys)
+    status, _, err = run(
+        "classify", folder, "--labels", LABELS, "--adapter", adapter, capsys=capsys
+    )
+    assert status == 1 and "by which" not in err
+
+
+def test_a_store_that_is_named_and_knows_none_of_the_pictures_is_not_passed_by_in_silence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = ("--store", tmp_path / "other store", "--model", "clip-shapes")
+    run("index", folder / "deep", *store, capsys=capsys)
+    wish = ("classify", folder / "a.png", "--labels", LABELS, *store)
+    status, _, err = run(*wish, capsys=capsys)
+    assert status == 0 and err.count("\n") == 1
+    assert "other store: none of these pictures is indexed there with clip-shapes" in err
+    assert "none of these" not in run("classify", folder, *wish[2:], capsys=capsys)[2]
+
+
+# --- sorting, interrupted -------------------------------------------------------------------------
+
+
+@contextmanager
+def stopped_after(asked: int) -> Iterator[None]:
+    """As if Ctrl-C came when the work has asked so often whether to stop."""
+    times = iter(range(asked))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faces, "stopping", lambda: nullcontext(lambda: next(times, None) is None))
+        yield
+
+
+def test_what_is_left_after_a_stopped_move_is_judged_as_the_whole_folder_was(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for number in range(20):
+        shutil.copy(folder / "a.png", folder / f"n{number:02}.png")
+    out = tmp_path / "sorted here"
+    wish = ("classify", folder, "--labels", LABELS, "--model", "clip-shapes", "--none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classify, "valley", lambda evidence: -2.5)
+        patch.setattr(sort, "_BATCH", 4)
+        with stopped_after(10):
+            status, _, err = run(*wish, "--move-to", out, capsys=capsys)
+    left = sum(path.suffix == ".png" for path in folder.rglob("*"))
+    assert status == 130 and "--resume goes on" in err and 0 < left < 23
+    # Without --resume a dry run is refused before anything is loaded, as the sort itself is.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "chosen_clip", pytest.fail)
+        status, _, err = run(*wish, "--move-to", out, "--dry-run", capsys=capsys)
+        assert status == 1 and "an earlier sort was interrupted" in err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classify.ZeroShotClassifier, "_probe", pytest.fail)
+        for dry in (["--dry-run"], []):
+            wished = (*wish, "--move-to", out, *dry, "--resume")
+            status, _, err = run(*wished, capsys=capsys)
+            assert status == 0, err
+    assert not list(folder.rglob("*.png"))
+    journal = next(out.glob("*.jsonl"))
+    assert f"mmfm undo {shlex.quote(str(journal))} takes it back" in err
+
+
+def test_a_run_beside_another_keeps_nothing_and_does_not_take_it_for_interrupted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    wish = ("classify", folder, "--labels", LABELS, "--model", "clip-shapes", "--engine", "fp32")
+    clip = mmfm.load_clip("clip-shapes")
+    files = sorted(folder.rglob("*.png"))
+    run_of = ["fp32", os.path.realpath(folder)]
+    other = Memory(clip, files, run=run_of, store="none", say=print)
+    stamp = Stamp.of(files[0])
+    assert stamp is not None
+    other.keeping("fp32")([(str(files[0]), stamp, np.ones(clip.dim, np.float32))])
+    for more in ([], ["--resume"]):
+        status, out, err = run(*wish, *more, capsys=capsys)
+        assert status == 0 and len(out.splitlines()) == 3
+        assert "another mmfm looks at these pictures" in err and "interrupted" not in err
+        assert "going on" not in err
+    with stopped_after(0):
+        status, _, err = run(*wish, capsys=capsys)
+        assert status == 130 and "begins anew" in err and "goes on" not in err
+    other.close()
+    assert "going on: 1 " in run(*wish, "--resume", capsys=capsys)[2]

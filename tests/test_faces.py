@@ -1,6 +1,10 @@
-"""Long work tells how far it is, how fast it goes and what is left."""
+"""Long work tells how far it is, how fast it goes and what is left; a stop stops it."""
 
-from mmfm.faces import Pace
+import signal
+
+import pytest
+
+from mmfm.faces import Pace, stopping
 
 
 def test_a_pace_is_told_when_it_is_known_and_not_before():
@@ -23,9 +27,15 @@ def test_a_run_that_goes_on_counts_from_where_it_began():
     assert pace.told(40_100, 100_000) == ", 10/s, 1:39:50 left"
 
 
-def test_work_that_does_not_move_promises_nothing():
-    now = [0.0]
-    pace = Pace(lambda: now[0])
-    pace.told(5, 10)
-    now[0] = 60.0
-    assert pace.told(5, 10) == ""
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_a_question_to_who_asks_it_and_breaks_what_does_not(kind: signal.Signals):
+    before = signal.getsignal(kind)
+    with pytest.raises(KeyboardInterrupt), stopping():
+        signal.raise_signal(kind)  # nobody has asked: something is loaded, or waited for
+    with stopping() as stop:
+        assert not stop()
+        signal.raise_signal(kind)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(kind)
+    assert signal.getsignal(kind) == before

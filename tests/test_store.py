@@ -267,6 +267,30 @@ def test_a_process_does_not_write_twice_at_once(tmp_path: Path):
         pass
 
 
+def test_who_waits_for_another_writer_can_be_stopped(tmp_path: Path):
+    store, asked = Store(tmp_path / "s"), 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 2
+
+    with store.writing():
+        stopped = pytest.raises(KeyboardInterrupt)
+        with stopped, Store(store.folder).writing(say=lambda line: None, stop=stop):
+            pass
+        assert asked == 2
+    with store.writing(wait=False):
+        pass
+
+
+def test_rows_are_counted_without_being_read(tmp_path: Path):
+    store = filled(tmp_path / "s", rows(0, 10), rows(0, 5, root=b"/q"))
+    shelf = store.shelf(MARK)
+    assert (shelf.count(below([b"/q"])), shelf.count(below([b"/p"]))) == (5, 10)
+    assert shelf.count(below([b"/r"])) == 0
+
+
 # --- what is no store -----------------------------------------------------------------------------
 
 

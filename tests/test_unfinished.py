@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmfm.errors import BadData
+from mmfm.errors import BadData, InUse
 from mmfm.unfinished import Stamp, Unfinished
 
 
@@ -33,11 +33,11 @@ def keep(run: Unfinished, paths: list[str], vectors: np.ndarray) -> None:
 def test_what_was_seen_is_known_to_the_next_run(tmp_path: Path):
     paths, vectors = files(tmp_path), rows(3)
     first = Unfinished(tmp_path / "runs", ["model", "here"])
-    assert len(first) == 0 and first.engine is None
+    assert first.count(paths) == 0 and first.engine is None
     keep(first, paths[:2], vectors[:2])
     first.close()
     again = Unfinished(tmp_path / "runs", ["model", "here"])
-    assert len(again) == 2 and again.engine == "int8"
+    assert again.count(paths) == 2 and again.engine == "int8"
     known = again.rows([paths[2], paths[1], paths[0]])
     assert known[0] is None
     np.testing.assert_array_equal(known[1], vectors[1])
@@ -72,6 +72,47 @@ def test_names_that_are_no_unicode_and_more_files_than_one_question_holds(tmp_pa
     known = run.rows([strange, *paths])
     np.testing.assert_array_equal(known[0], vectors[1200])
     np.testing.assert_array_equal(np.stack(known[1:]), vectors[:1200])  # type: ignore[arg-type]
+
+
+def test_only_the_files_that_are_asked_for_and_are_as_they_were_count(tmp_path: Path):
+    paths = files(tmp_path, 4)
+    run = Unfinished(tmp_path / "runs", ["m"])
+    keep(run, paths, rows(4))
+    assert run.count(paths) == 4 and run.count(paths[2:]) == 2
+    Path(paths[2]).unlink()
+    os.utime(paths[3], ns=(1, 1))
+    assert run.count(paths) == 2 and run.count(paths[2:]) == 0
+
+
+def test_of_two_runs_at_once_the_first_has_the_file(tmp_path: Path):
+    paths = files(tmp_path)
+    first, second = (Unfinished(tmp_path / "runs", ["m"]) for _ in range(2))
+    keep(first, paths[:1], rows(1))
+    assert first.hold() and not second.hold()
+    with pytest.raises(InUse, match="another run writes there"):
+        keep(second, paths, rows(3))
+    second.finish()
+    keep(first, paths[1:], rows(2))
+    first.close()
+    assert second.count(paths) == 3 and second.hold() and not first.hold()
+    second.finish()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_cut_is_kept_for_the_labels_that_it_was_made_for(tmp_path: Path):
+    run = Unfinished(tmp_path / "runs", ["m"])
+    assert run.cut("cats and dogs") is None
+    run.keep_cut("cats and dogs", -1.25)
+    run.keep_cut("ships", 0.0)
+    run.close()
+    again = Unfinished(tmp_path / "runs", ["m"])
+    assert [again.cut(labels) for labels in ("cats and dogs", "ships", "x")] == [-1.25, 0.0, None]
+
+
+def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path: Path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(BadData, match="set MMFM_CACHE"):
+        Unfinished(tmp_path / "runs", ["m"]).hold()
 
 
 def test_a_finished_run_leaves_nothing(tmp_path: Path):

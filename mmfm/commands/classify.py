@@ -2,9 +2,12 @@
 
 import gc
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +28,7 @@ from mmfm.commands.options import (
     chosen_engine,
     need_folders,
 )
-from mmfm.errors import BadInput, NotHere
+from mmfm.errors import BadInput, MmfmError, NotHere
 
 if TYPE_CHECKING:
     from mmfm.tasks.classify import Prediction
@@ -98,7 +101,7 @@ def classify(
         raise BadInput("--all-scores goes with --json")
     if copy_to is not None and move_to is not None:
         raise BadInput("--copy-to and --move-to exclude each other")
-    out = copy_to or move_to
+    out, move = copy_to or move_to, move_to is not None
     if dry_run and out is None:
         raise BadInput("--dry-run goes with --copy-to or --move-to")
     check_engine(engine, exact)
@@ -112,10 +115,12 @@ def classify(
     from mmfm.tasks.sort import check_out, sort_pictures
 
     if out is not None:
-        check_out(out, move=move_to is not None, resume=resume or dry_run)
+        check_out(out, move=move, resume=resume)
     wished = _wished_labels(labels, adapter, calibration)
     found = _find(paths, without=out)
-    with stopping() as stop, counting() as counter:
+    with stopping() as stop, counting() as counter, ExitStack() as ending:
+        if model is None and adapter is None and calibration is None:
+            model = _indexed_by(paths, store, counter.say)
         clip = chosen_clip(model, device, counter.say)
         # Of an engine that is asked for by name, the answers should be its own.
         own = engine != "auto" and not exact
@@ -130,6 +135,7 @@ def classify(
             resume=resume,
             say=counter.say,
         )
+        ending.enter_context(closing(memory))
         wish = memory.engine or engine
         runs_on = chosen_engine(clip, wish, exact, memory.unknown, counter.say)
         clf = ZeroShotClassifier(
@@ -158,7 +164,7 @@ def classify(
             if memory.indexed:
                 counter.say(f"{memory.indexed:,} pictures are known from the store")
         each = dict(zip(clf.labels, clf.thresholds, strict=True))
-        if resume and move_to is not None and (csv or html):
+        if resume and move and (csv or html):
             counter.say(
                 f"what was moved before the interruption will not be in {csv or html}; classify "
                 f"{move_to} writes down all that lies there"
@@ -171,6 +177,9 @@ def classify(
             top=None if all_scores or html is not None else 5,
             known=memory.known,
             keep=memory.keeping(runs_on.name) if memory.unknown > 2 * runs_on.batch else None,
+            # What is moved away before an interruption is not there to be asked again.
+            cut=memory.cut(clf.label_set),
+            keep_cut=partial(memory.keep_cut, clf.label_set) if move and not dry_run else None,
         )
         # What is loaded stays loaded: Python need not look through it again and again for garbage.
         gc.freeze()
@@ -181,14 +190,19 @@ def classify(
                 for prediction in shown:
                     answers.tell(prediction)
             else:
-                move = move_to is not None
                 placed = sort_pictures(
-                    answers.taking(shown), out, move=move, dry_run=dry_run, resume=resume
+                    answers.taking(shown),
+                    out,
+                    move=move,
+                    labels=clf.labels,
+                    dry_run=dry_run,
+                    resume=resume,
                 )
                 answers.tell_placed(placed, dry_run=dry_run)
         except KeyboardInterrupt:
-            memory.close()
             goes_on = "the same command with --resume goes on from there"
+            if out is None and not memory.keeps:
+                goes_on = "the same command begins anew"
             unwritten = "" if sheet is None else f"; {sheet.path} is not written yet"
             after = f" after {answers.count:,} of {len(found.files):,}" if out is None else ""
             counter.say(f"stopped{after}: {goes_on}{unwritten}")
@@ -196,7 +210,8 @@ def classify(
         if sheet is not None:
             sheet.write()
             print(f"{sheet.path}: {answers.read:,} pictures")
-        memory.finish()
+        if not (dry_run and resume):  # else it is still to be gone on with
+            memory.finish()
         if out is not None:
             answers.tell_end(out, dry_run=dry_run)
     if not answers.read:
@@ -241,6 +256,27 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
             + "".join(f"; {path}: {why}" for path, why in unreadable[:3])
         )
     return _Found(files, others, unreadable)
+
+
+def _indexed_by(
+    paths: Sequence[Path], store: Path | None, say: Callable[[str], None]
+) -> str | None:
+    """The model by which the pictures are indexed, if it is one; the usual one is not named."""
+    from mmfm.memory import models_of
+    from mmfm.tasks.classify import default_model
+
+    try:
+        models = set(models_of(paths, store))
+    except MmfmError as error:
+        if store is not None:
+            raise
+        say(f"{error}; by which model the pictures are indexed is not known")
+        return None
+    if len(models) != 1 or default_model() in models:
+        return None
+    (model,) = models
+    say(f"with {model}, by which these pictures are indexed (--model takes another)")
+    return model
 
 
 def _wished_labels(labels: str | None, adapter: Path | None, calibration: Path | None) -> Any:
@@ -341,5 +377,5 @@ class _Answers:
         if self._how["moved"] or self._how["copied"]:
             # By when it was written: names go by the clock on the wall, which may be set back.
             journal = max(journals(out), key=lambda path: path.stat().st_mtime_ns)
-            back = f"; mmfm undo {journal} takes it back"
+            back = f"; mmfm undo {shlex.quote(str(journal))} takes it back"
         self._say(f"{done}{back}")

@@ -308,6 +308,7 @@ def undo(
 
     how: Counter[str] = Counter()
     with stopping() as stop, counting() as counter:
+        stop()  # from now on a Ctrl-C waits for the pictures that are on their way
         for undone in take_back(journal):
             if stop():
                 counter.say("stopped; the same command goes on from here")

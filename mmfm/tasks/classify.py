@@ -144,25 +144,33 @@ class ZeroShotClassifier:
         top: int | None = None,
         known: Known | None = None,
         keep: Keep | None = None,
+        cut: float | None = None,
+        keep_cut: Callable[[float], None] | None = None,
     ) -> Iterator[Prediction]:
         """Name any number of pictures, in their order; the next ones are opened meanwhile.
 
         `top`: how many scores each gets, all if not said. What is `known` is not looked at again,
         and `keep` is told what was seen (see `mmfm.encoding`).
+
+        With `none_of_these` some pictures are looked at beforehand, to see where in this folder the
+        evidence for any label begins; `keep_cut` is told. A `cut` from before is taken as it is, so
+        that what is left of a folder is judged as all of it was.
         """
         if isinstance(pictures, str | Path | Image.Image):
             raise BadInput("one picture where several are expected: write [picture], or classify")
-        cut = 0.0
-        if self.none_of_these and not self._knows_others:
+        if self.none_of_these and not self._knows_others and cut is None:
             pictures, seen = self._probe(pictures, batch, known, keep)
             rows = [row for row in seen.values() if not isinstance(row, str)]
             if rows:
                 cut = valley(self.evidence(torch.from_numpy(np.stack(rows))).tolist())
+                if keep_cut is not None:
+                    keep_cut(cut)
             known = _after(seen, known)
         for some in self._encoded(enumerate(pictures), batch, known, keep):
             paths = [None if isinstance(p, Image.Image) else str(p) for p in some.pictures]
             read = [path for place, path in enumerate(paths) if place not in some.errors]
-            judged = iter(self.judge(some.rows, paths=read, cut=cut, top=top) if read else ())
+            said = self.judge(some.rows, paths=read, cut=cut or 0.0, top=top) if read else []
+            judged = iter(said)
             for place, path in enumerate(paths):
                 error = some.errors.get(place)
                 yield next(judged) if error is None else Prediction(path, error=error)

@@ -5,7 +5,8 @@
 
 A file of the same size and time as before is not opened. Another is read once, and what was read
 is hashed: a picture that is known anywhere, by whatever name, lends its vector, and only a new one
-costs the model's work. Each batch reaches the disk before the next one begins.
+costs the model's work. Each batch is committed before the next one begins, so a kill loses one at
+most. A power cut may cost more: the disk is not waited for, and a store that is damaged says so.
 
 A file is forgotten when it is gone, which a file on a disk that is not mounted is not. So nothing
 is dropped below a folder that cannot be listed, that has lost all its pictures at once, or whose
@@ -34,6 +35,7 @@ from mmfm.data.loading import in_order, prepared
 from mmfm.data.pictures import read_picture_file
 from mmfm.engines import Engine
 from mmfm.errors import BadInput, MmfmError, NotHere
+from mmfm.files import Stamp
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import fingerprint
 from mmfm.store import OpenShelf, Row, Say, Store, among, below
@@ -46,6 +48,7 @@ _TICK_NS = 20_000_000  # file systems tell two changes apart if so much time lie
 _AT_LEAST = 32  # pictures of a commit, however few the engine takes at once
 _LEADS_OUT = "a link that leads to where nothing may be read"
 _DISPLACED = 10_000  # vectors of overwritten files that are kept in memory: 20 MB
+_ASKED = 100  # files, beyond the folders of this run, that tell whether a disk is another
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def index(
     `engine`: what runs the picture tower, or what chooses it once the pictures that have to be
     looked at are counted. `exact`: every pixel is decoded, and what was stored otherwise is looked
     at again. While another process writes to the store, it is waited for and `say` is told; or not,
-    without `wait`.
+    without `wait`. To stop while it waits is an interrupt.
 
     `may_read`: a file that it refuses is passed over and nothing is said of it, as if it were not
     there. It is asked once more, in a thread, when the file is opened: a link may have taken its
@@ -171,6 +174,12 @@ class _Known:
         if (place := self.place.get(path)) is not None:
             self.seen[place] = True
 
+    def still_there(self, path: bytes) -> bool:
+        """Whether the disk has a known file as it was, by asking it."""
+        place = self.place[path]
+        stamp = Stamp.of(os.fsdecode(path))
+        return stamp is not None and stamp == (self._sizes[place], self._times[place])
+
     def has(self, content: bytes) -> bool:
         """Whether this content has a vector somewhere, as far as its first bytes tell."""
         return content[:8] in self._contents
@@ -224,7 +233,7 @@ class _Indexing:
     def into(self, store: Store, wait: bool, say: Say | None) -> Iterator[Indexed]:
         mark = fingerprint(self.clip)
         _mounted_at.cache_clear()
-        with store.writing(wait=wait, say=say) as writer:
+        with store.writing(wait=wait, say=say, stop=self.stop) as writer:
             self.shelf = writer.shelf(mark, dim=self.clip.dim, model=_name(self.clip))
             self.known = _Known(self.shelf, self.exact)
             listed, closed = self._listed()
@@ -442,8 +451,14 @@ class _Indexing:
         if disk == b"/":  # which nobody takes out
             return False
         paths = self.shelf.read(("path",), f"disk = X'{disk.hex()}'").column("path").to_pylist()
-        places = [self.known.place[path] for path in paths if path in self.known.place]
-        return not self.known.seen[places].any()
+        paths = [path for path in paths if path in self.known.place]
+        if self.known.seen[[self.known.place[path] for path in paths]].any():
+            return False
+        # Its other folders were not looked into this time: a few files of them tell as much.
+        roots = tuple(os.path.join(os.fsencode(root), b"") for root in self.roots)
+        others = [path for path in paths if not path.startswith(roots)]
+        few = others[:: max(1, len(others) // _ASKED)]
+        return not any(self.known.still_there(path) for path in few)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -70,21 +70,24 @@ def sort_pictures(
     out: Path,
     *,
     move: bool,
+    labels: Iterable[str] = (),
     dry_run: bool = False,
     resume: bool = False,
 ) -> Iterator[Placed]:
     """Copy or move pictures into a folder for each label, in the order of the predictions.
 
-    A picture with several labels is copied to each of them, or moved to the best. `dry_run` tells
+    A picture with several labels is copied to each of them, or moved to the best. `labels`: all
+    that there are, so that each gets the same folder whichever pictures come first. `dry_run` tells
     what would be done and touches nothing; it remembers every name it would give. `resume` finishes
     what an interrupted sort into this folder began, and goes on in its journal.
     """
     check_out(out, move=move, resume=resume)
     out = Path(os.path.realpath(out))
+    folders = _Folders(labels)
     if dry_run:
-        planner = _Planner(out, move)
+        planner = _Planner(out, move, folders)
         return (placed for prediction in predictions for placed in planner.places(prediction))
-    return _sorted(predictions, out, move, resume)
+    return _sorted(predictions, out, move, folders, resume)
 
 
 def check_out(out: Path, *, move: bool, resume: bool) -> None:
@@ -158,20 +161,26 @@ def _trimmed(name: str) -> str:
 
 
 class _Folders:
-    """Which label lies in which folder: no two in one, also where case makes no difference."""
+    """Which label lies in which folder: no two in one, also where case makes no difference.
 
-    def __init__(self) -> None:
+    All labels that are known are named at once, so that it hangs on no order.
+    """
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
         self._names: dict[str | None, str] = {None: NONE}
         self._taken = {NONE}
+        self._name(labels)
 
     def of(self, label: str | None, among: Iterable[str]) -> str:
-        """The folder's name; all labels are named at once, so that it hangs on no order."""
-        if label not in self._names:
-            new = {label, *among} - self._names.keys()
-            labels = [name for name in new if name is not None]
-            for name in sorted(labels, key=lambda name: (folder_name(name) != name, name)):
-                self._names[name] = self._free(folder_name(name))
+        """The folder's name; a label that comes as new is named with those beside it."""
+        if label is not None and label not in self._names:
+            self._name({label, *among})
         return self._names[label]
+
+    def _name(self, labels: Iterable[str]) -> None:
+        new = set(labels) - self._names.keys()
+        for name in sorted(new, key=lambda name: (folder_name(name) != name, name)):
+            self._names[name] = self._free(folder_name(name))
 
     def _free(self, name: str) -> str:
         for number in count(1):
@@ -202,9 +211,9 @@ class _Planner:
     It remembers what was planned since `forget`, and takes it for done.
     """
 
-    def __init__(self, out: Path, move: bool) -> None:
+    def __init__(self, out: Path, move: bool, folders: _Folders) -> None:
         self.out, self.move = out, move
-        self._folders = _Folders()
+        self._folders = folders
         self._taken: dict[Path, Path] = {}  # goal -> the file that will lie there
         self._gone: set[Path] = set()
 
@@ -281,7 +290,7 @@ def _unfit(found: os.stat_result) -> str | None:
 
 
 def _sorted(
-    predictions: "Iterable[Prediction]", out: Path, move: bool, resume: bool
+    predictions: "Iterable[Prediction]", out: Path, move: bool, folders: _Folders, resume: bool
 ) -> Iterator[Placed]:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -295,14 +304,17 @@ def _sorted(
             finished = journal.settle()
         for deed in finished:
             yield Placed(str(deed.source), deed.goal, "moved" if move else "copied")
-        yield from _streamed(predictions, journal.path)
+        yield from _streamed(predictions, journal.path, folders)
 
 
-def _streamed(predictions: "Iterable[Prediction]", path: Path) -> Iterator[Placed]:
+def _streamed(
+    predictions: "Iterable[Prediction]", path: Path, folders: _Folders
+) -> Iterator[Placed]:
     """Place one handful after the other; when stopped, leave nothing half done if that can be."""
     journal = Journal(path)
     try:
-        planner, waiting = _Planner(journal.out, journal.move), iter(predictions)
+        planner = _Planner(journal.out, journal.move, folders)
+        waiting = iter(predictions)
         while some := list(islice(waiting, _BATCH)):
             with _told(journal.out, "go on with --resume"):
                 placed = _placed(some, planner, journal)
@@ -311,7 +323,8 @@ def _streamed(predictions: "Iterable[Prediction]", path: Path) -> Iterator[Place
             journal.end("sorted")
     except BaseException:
         # What is in memory may be half as well. Should this fail too, the journal still tells.
-        with contextlib.suppress(OSError, OutOfSpace), contextlib.closing(Journal(path)) as again:
+        failing = contextlib.suppress(OSError, OutOfSpace, BadRun)
+        with failing, contextlib.closing(Journal(path)) as again:
             again.settle()
         raise
     finally:

@@ -235,6 +235,23 @@ def test_a_long_folder_is_looked_at_here_and_there_and_nowhere_twice(
     assert len(list(classifier(clip, none_of_these=True).stream(iter(pictures)))) == encoded == 320
 
 
+def test_what_is_left_of_a_folder_is_judged_as_all_of_it_was(
+    clip: TwoTowers, monkeypatch: pytest.MonkeyPatch
+):
+    clf = classifier(clip, none_of_these=True)
+    pictures = drawn(*NAMES, *OTHERS, size=48) * 4
+    whole = ZeroShotClassifier.evidence
+    monkeypatch.setattr(ZeroShotClassifier, "evidence", lambda self, rows: whole(self, rows) - 9)
+    cuts: list[float] = []
+    monkeypatch.setattr("mmfm.tasks.classify.valley", lambda evidence: -7.5 - len(evidence) / 32)
+    found = list(clf.stream(pictures, keep_cut=cuts.append))
+    assert cuts == [-8.5]
+    monkeypatch.setattr(ZeroShotClassifier, "_probe", pytest.fail)
+    scores = pytest.approx([p.score for p in found[16:]], abs=1e-5)
+    assert [p.score for p in clf.stream(pictures[16:], cut=cuts[0])] == scores
+    assert [p.score for p in clf.stream(pictures[16:], cut=-7.5)] != scores
+
+
 def looked_up(kept: dict[str, np.ndarray]) -> Known:
     return lambda pictures: [kept.get(str(picture)) for _, picture in pictures]
 

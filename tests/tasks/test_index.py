@@ -479,6 +479,40 @@ def test_what_lies_on_a_disk_that_is_not_mounted_stays(tmp_path: Path):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_folder_that_was_refilled_is_on_the_same_disk_if_another_folder_of_it_is_as_it_was(
+    clip: TwoTowers,
+    engine: Counting,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """As where /home is a disk of its own, and only ~/inbox is looked through again."""
+    home = tmp_path.resolve() / "home"
+    ismount = os.path.ismount
+    monkeypatch.setattr(
+        os.path, "ismount", lambda path: os.fsencode(path) == os.fsencode(home) or ismount(path)
+    )
+    inbox, pictures = home / "inbox", home / "pictures"
+    paint(inbox, range(4)), paint(pictures, range(10, 20))
+    run(clip, engine, inbox, pictures, store=store)
+    for file in inbox.iterdir():
+        file.unlink()
+    paint(inbox, range(20, 23))
+    done = run(clip, engine, inbox, store=store)
+    assert (done.new, done.dropped, done.notes) == (3, 4, ())
+    assert len(kept(store, clip)) == 13
+
+    # Another card at that place may have files of the same names.
+    for file in [*inbox.iterdir(), *pictures.iterdir()]:
+        file.unlink()
+    paint(inbox, range(30, 33)), paint(pictures, range(40, 43))
+    for number in range(10, 13):
+        (pictures / f"{number:04}.png").write_bytes(b"of the same name")
+    done = run(clip, engine, inbox, store=store)
+    assert done.dropped == 0 and "another one" in done.notes[0]
+    assert len(kept(store, clip)) == 16
+
+
 def test_a_folder_is_forgotten_knowingly_there_or_not(
     clip: TwoTowers, engine: Counting, photos: Path, store: Store
 ):
@@ -530,6 +564,14 @@ def test_who_stops_keeps_what_is_done_and_drops_nothing(
     assert 0 < done.new < 40 and done.dropped == 0
     done = run(clip, engine, photos, store=store)
     assert engine.looked_at == 60 and done.dropped == 1 and len(kept(store, clip)) == 59
+
+
+def test_who_stops_while_another_writes_does_not_wait_for_it(
+    clip: TwoTowers, engine: Counting, photos: Path, store: Store
+):
+    with store.writing(), pytest.raises(KeyboardInterrupt):
+        run(clip, engine, photos, store=store, stop=lambda: True)
+    assert engine.looked_at == 0 and run(clip, engine, photos, store=store, wait=False).new == 20
 
 
 def test_who_walks_away_leaves_the_store_free(

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -108,7 +109,7 @@ def seen(path: Path, *labels: str) -> Prediction:
 
 
 def run(
-    found: Iterable[Prediction], out: Path, *, move: bool = True, **wishes: bool
+    found: Iterable[Prediction], out: Path, *, move: bool = True, **wishes: Any
 ) -> list[Placed]:
     return list(sort_pictures(found, out, move=move, **wishes))
 
@@ -373,6 +374,18 @@ def test_labels_that_look_alike_as_folders_are_told_apart(photos: Path, tmp_path
     assert [p.to.parent.name for p in placed if p.to] == ["a-b (2)", "a-b (3)", "a-b"]
 
 
+def test_a_label_has_one_folder_whichever_pictures_come_first(photos: Path, tmp_path: Path):
+    """A sort that goes on sees other pictures first, and of their scores the best alone."""
+    paths = [photos / "a/IMG_1.jpg", photos / "b/IMG_1.jpg", photos / "c/IMG_1.jpg"]
+    labels = ["a/b", "a:b", "a-b"]
+    found = [
+        Prediction(str(path), label, (label,), scores={label: 0.9})
+        for path, label in zip(paths, labels, strict=True)
+    ]
+    placed = [run([one], tmp_path / "out", labels=labels)[0] for one in reversed(found)]
+    assert [p.to.parent.name for p in placed if p.to] == ["a-b", "a-b (3)", "a-b (2)"]
+
+
 # --- undoing --------------------------------------------------------------------------------------
 
 
@@ -608,14 +621,15 @@ def test_a_full_disk_loses_nothing_and_can_be_gone_on_with(
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
 def test_a_file_that_cannot_be_let_go_is_not_doubled(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ):
     whole = os.unlink
 
     def refuse(path: Path, *rest: object, **more: object) -> None:
         if str(photos) in str(path):
-            raise PermissionError(errno.EACCES, "Permission denied")
+            raise OSError(number, os.strerror(number))
         whole(path, *rest, **more)  # type: ignore[arg-type]
 
     before = files(photos)
@@ -623,7 +637,7 @@ def test_a_file_that_cannot_be_let_go_is_not_doubled(
         monkeypatch.setattr(os, "unlink", refuse)
         placed = run(predictions(photos), out)
         monkeypatch.setattr(os, "unlink", whole)
-        assert {(p.how, p.reason) for p in placed} == {("left", "Permission denied")}
+        assert {(p.how, p.reason) for p in placed} == {("left", os.strerror(number))}
         assert files(photos) == before and not files(out)
         shutil.rmtree(out)
 
@@ -677,6 +691,134 @@ def test_a_file_that_is_edited_while_it_is_moved_stays_with_what_was_written(
     place = run([seen(source, "cat")], out)[0]
     assert (place.how, place.reason) == ("left", "changed while it was moved")
     assert source.read_bytes() == b"edited" and not files(out)
+
+
+def test_two_moves_of_one_folder_give_each_picture_one_place(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    link, before = os.link, files(photos)
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    def overtaken(file: Path, goal: Path, *rest: object, **more: object) -> None:
+        link(file, goal)
+        if second in Path(goal).parents and not first.exists():
+            run(predictions(photos), first)
+
+    monkeypatch.setattr(os, "link", overtaken)
+    placed = run(predictions(photos), second)
+    assert {place.how for place in placed} == {"left"}
+    assert placed[0].reason == "was taken away while it was moved"
+    assert contents(first) == Counter(before.values()) and not files(photos) | files(second)
+    list(undo(journals(first)[0]))
+    assert files(photos) == before
+
+
+def test_on_a_disk_without_links_what_takes_the_old_place_changes_nothing(
+    photos: Path, tmp_path: Path
+):
+    source, replace = photos / "a/IMG_1.jpg", os.replace
+    data = source.read_bytes()
+    with going("move without links", tmp_path) as (_, out), pytest.MonkeyPatch.context() as patch:
+
+        def late(file: Path, goal: Path) -> None:
+            replace(file, goal)
+            if Path(file) == source:
+                source.write_bytes(b"the camera's next picture of that name")
+
+        patch.setattr(os, "replace", late)
+        place = run([seen(source, "cat")], out)[0]
+    assert place.how == "moved" and place.to is not None and place.to.read_bytes() == data
+    assert source.read_bytes() == b"the camera's next picture of that name"
+
+
+# --- disks that do not answer ---------------------------------------------------------------------
+
+
+@contextmanager
+def answers_lost(call: str, *folders: Path) -> Iterator[None]:
+    """A call does its work, and its answer is lost, as on the way from a network disk.
+
+    What lies in the folders cannot even be looked at after that.
+    """
+    whole, stat = getattr(os, call), os.stat
+    with pytest.MonkeyPatch.context() as patch:
+
+        def silent(path: Any, **wishes: Any) -> os.stat_result:
+            if isinstance(path, Path) and any(folder in path.parents for folder in folders):
+                raise OSError(errno.EIO, "Input/output error")
+            return stat(path, **wishes)
+
+        def losing(*values: Any, **wishes: Any) -> None:
+            whole(*values, **wishes)
+            if not any(str(value).endswith(".jsonl") for value in values):
+                patch.setattr(os, "stat", silent)
+                raise OSError(errno.EIO, "Input/output error")
+
+        patch.setattr(os, call, losing)
+        yield
+
+
+LOST = [
+    ("move", "unlink"),
+    ("move", "link"),
+    ("move across", "unlink"),
+    ("move across", "link"),
+    ("move without links", "replace"),
+    ("copy", "unlink"),
+    ("copy", "link"),
+    ("copy without links", "replace"),
+]
+
+
+@pytest.mark.parametrize(("way", "call"), LOST)
+def test_what_was_done_without_an_answer_is_neither_lost_nor_doubled(
+    photos: Path, tmp_path: Path, way: str, call: str
+):
+    before = files(photos)
+    with going(way, tmp_path) as (move, out):
+        with answers_lost(call):
+            placed = run(predictions(photos), out, move=move)
+        hows = {place.how for place in placed}
+        assert hows == ({"moved"} if move else {"copied", "already there"})
+        assert {place.to for place in placed} == {out / path for path in files(out)}
+        # Of two equal pictures of one name there is one copy.
+        assert contents(out) == Counter(before.values() if move else set(before.values()))
+        assert files(photos) == ({} if move else before)
+        with answers_lost(call):
+            undone = list(undo(journals(out)[0]))
+        assert {one.how for one in undone} == {"moved back" if move else "removed"}
+        assert files(photos) == before and not files(out)
+
+
+@pytest.mark.parametrize("then", ["--resume", "undo"])
+@pytest.mark.parametrize(("way", "call"), [lost for lost in LOST if lost[0].startswith("move")])
+def test_a_disk_that_falls_silent_ends_the_move_which_is_settled_when_it_is_back(
+    photos: Path, tmp_path: Path, way: str, call: str, then: str
+):
+    before = files(photos)
+    with going(way, tmp_path) as (_, out):
+        with answers_lost(call, photos, out), pytest.raises(BadRun, match="nothing is lost"):
+            run(predictions(photos), out)
+        assert contents(photos, out) >= Counter(before.values())
+        if then == "--resume":
+            run(predictions(photos), out, resume=True)
+            assert contents(out) == Counter(before.values()) and not files(photos)
+        list(undo(journals(out)[0]))
+        assert files(photos) == before and not files(out)
+
+
+@pytest.mark.parametrize(("way", "call"), [lost for lost in LOST if lost[0].startswith("move")])
+def test_a_disk_that_falls_silent_ends_the_undoing_which_is_finished_when_it_is_back(
+    photos: Path, tmp_path: Path, way: str, call: str
+):
+    before = files(photos)
+    with going(way, tmp_path) as (_, out):
+        run(predictions(photos), out)
+        with answers_lost(call, photos, out), pytest.raises(BadRun, match="nothing is lost"):
+            list(undo(journals(out)[0]))
+        assert contents(photos, out) >= Counter(before.values())
+        list(undo(journals(out)[0]))
+        assert files(photos) == before and not files(out)
 
 
 # --- what comes in between ------------------------------------------------------------------------
