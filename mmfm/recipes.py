@@ -20,6 +20,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
+from mmfm import hub
 from mmfm.data.labelled import Augment
 from mmfm.data.mixture import Source
 from mmfm.errors import BadInput
@@ -109,7 +110,9 @@ class Recipe(ABC):
         """The recipe with some of its plan, its size or its start said otherwise by the person."""
         new = replace(self, plan=replace(self.plan, **plan)) if plan else self
         new = new if size is None else replace(new, size=size)
-        return new if start is None else replace(new, start=absolute(start))
+        if start is None:
+            return new
+        return replace(new, start=absolute(start, known=hub.bundled()))
 
     @classmethod
     def _loss_fields(cls) -> list[str]:

@@ -8,7 +8,8 @@ held-out pictures, and puts the model so far and the picture of its loss into th
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Protocol
 from PIL import Image
 
 from mmfm import plot
+from mmfm.errors import OutOfSpace
 from mmfm.files import whole, write_whole
 from mmfm.runs import Run
 from mmfm.train import Step
@@ -38,37 +40,53 @@ class Report:
 
 
 def reports(
-    steps: Iterator[Step],
+    steps: Generator[Step],
     run: Run,
     *,
     measure: Callable[[int], Scores],
     held_out: int,
     save: Callable[[], None],
     skipped: tuple[tuple[str, str], ...] = (),
-) -> Iterator[Report]:
+) -> Generator[Report]:
     """Follow a training.
 
     `measure` asks so many of the `held_out` pictures; `save` writes the model into the folder.
     """
     spent_looking, began = 0.0, time.monotonic()
     asked = False
-    for step in steps:
-        report, skipped, asked = Report(step, skipped=skipped), (), True
-        if step.saved and run.writable:
-            start = time.monotonic()
-            whole_look = step.progress >= 1
-            if whole_look or (not step.last and spent_looking <= _SHARE * (start - began)):
-                report.pictures = held_out if whole_look else min(_GLANCE, held_out)
-                report.scores = measure(report.pictures)
-                run.log(step=step.number, **report.scores, pictures=report.pictures)
-            _publish(run, save)
-            spent_looking += time.monotonic() - start
-        yield report
+    with _left_with_its_run(steps):
+        for step in steps:
+            report, skipped, asked = Report(step, skipped=skipped), (), True
+            if step.saved and run.writable:
+                start = time.monotonic()
+                whole_look = step.progress >= 1
+                if whole_look or (not step.last and spent_looking <= _SHARE * (start - began)):
+                    report.pictures = held_out if whole_look else min(_GLANCE, held_out)
+                    report.scores = measure(report.pictures)
+                    run.log(step=step.number, **report.scores, pictures=report.pictures)
+                _publish(run, save)
+                spent_looking += time.monotonic() - start
+            yield report
     if not asked and run.writable:
         # Finished already; but a kill may have struck between the last checkpoint and this.
-        if not any(row.get("pictures") == held_out for row in run.rows()[-2:]):
-            run.log(step=run.rows()[-1]["step"], **measure(held_out), pictures=held_out)
+        rows = run.rows()
+        if not any(row.get("pictures") == held_out for row in rows[-2:]):
+            number = rows[-1]["step"] if rows else 0
+            run.log(step=number, **measure(held_out), pictures=held_out)
         _publish(run, save)
+
+
+@contextmanager
+def _left_with_its_run(steps: Generator[Step]) -> Generator[None]:
+    """Whoever leaves a training ends it at once, while its run is open and its folder locked."""
+    try:
+        yield
+    except Exception:
+        with suppress(OutOfSpace):  # one fault is told: the one for which it is left
+            steps.close()
+        raise
+    finally:
+        steps.close()
 
 
 def _publish(run: Run, save: Callable[[], None]) -> None:
@@ -109,7 +127,7 @@ class Drawings(Protocol):
 
 
 def drawn_reports(
-    steps: Iterator[Step],
+    steps: Generator[Step],
     run: Run,
     *,
     drawings: Drawings,
@@ -117,7 +135,7 @@ def drawn_reports(
     skipped: tuple[tuple[str, str], ...] = (),
     share: float = SHARE_DRAWN,
     snapshots: "Snapshots | None" = None,
-) -> Iterator[Report]:
+) -> Generator[Report]:
     """Follow the training of a model that draws; its folder tells how it learned.
 
     grids/000123.png   what it drew after so many steps, from the same noise each time
@@ -129,20 +147,21 @@ def drawn_reports(
     are made at the very end only.
     """
     album, asked = _Album(run, drawings, share, snapshots), False
-    for step in steps:
-        report, skipped = Report(step, skipped=skipped), ()
-        if run.writable:
-            pictures = snapshots is None or step.progress >= 1
-            if not asked:
-                album.begin(step)
-            if step.saved:
-                _publish(run, save) if pictures else save()
-            if step.last:
-                album.conclude(step.number, films=pictures)
-            elif album.due(step):
-                album.add(step)
-        asked = True
-        yield report
+    with _left_with_its_run(steps):
+        for step in steps:
+            report, skipped = Report(step, skipped=skipped), ()
+            if run.writable:
+                pictures = snapshots is None or step.progress >= 1
+                if not asked:
+                    album.begin(step)
+                if step.saved:
+                    _publish(run, save) if pictures else save()
+                if step.last:
+                    album.conclude(step.number, films=pictures)
+                elif album.due(step):
+                    album.add(step)
+            asked = True
+            yield report
     if not asked and run.writable:
         # Finished already; but a kill may have struck between the last checkpoint and this.
         rows = run.rows()

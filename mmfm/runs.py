@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,10 +49,9 @@ class Run:
         if Team.of_this_process().rank > 0:
             return cls(folder, settings, None)
         cls.check_new(folder)
-        lock = cls._locked(folder)
-        text = json.dumps(settings, indent=2, ensure_ascii=False)
-        write_whole(folder / "run.json", text + "\n")
-        return cls(folder, settings, lock)
+        run = cls(folder, settings, cls._locked(folder))
+        run._write_settings()
+        return run
 
     @staticmethod
     def check_new(folder: Path) -> None:
@@ -92,7 +91,7 @@ class Run:
             raise BadRun(f"{path}: not whole JSON ({error})") from error
         if not isinstance(settings, dict):
             raise BadRun(f"{path}: does not describe a run")
-        if data is not None and settings.get("data") != absolute(data):
+        if data is not None and settings.get("data") not in (data, absolute(data)):
             raise BadRun(
                 f"{folder} was trained on {settings.get('data')}, not on {data}; leave out --data"
             )
@@ -111,6 +110,17 @@ class Run:
         except OSError as error:
             raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
         return lock
+
+    def go_on_by(self, plan: Mapping[str, Any]) -> None:
+        """Write down by which plan the run goes on, for whoever goes on with it after that."""
+        recipe, plan = self.settings.get("recipe"), json.loads(json.dumps(plan))
+        if self.writable and recipe is not None and recipe.get("plan") != plan:
+            self.settings["recipe"] = {**recipe, "plan": plan}
+            self._write_settings()
+
+    def _write_settings(self) -> None:
+        text = json.dumps(self.settings, indent=2, ensure_ascii=False)
+        write_whole(self.folder / "run.json", text + "\n")
 
     def log(self, **row: object) -> None:
         """Add a line to the metrics; it reaches the disk before the next checkpoint does."""
@@ -141,8 +151,17 @@ class Run:
         self.sync()
         if not self.metrics.is_file():
             return []
-        lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        whole = self.metrics.read_bytes().split(b"\n")[:-1]
+        return [self._row(number, line) for number, line in enumerate(whole, start=1)]
+
+    def _row(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise BadRun(f"{self.metrics}: line {number} is damaged; take it out to go on")
+        return row
 
     def trim(self, step: int) -> None:
         """Forget the lines after a step: the run goes on from there and will write them again."""
@@ -152,10 +171,12 @@ class Run:
         write_whole(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
 
     def close(self) -> None:
-        """Let another process have the folder."""
-        self.sync()
-        if self._lock is not None:
-            self._lock.release()
+        """Let another process have the folder, even if the last lines cannot be written."""
+        try:
+            self.sync()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -164,9 +185,28 @@ class Run:
         self.close()
 
 
-def absolute(name: str) -> str:
-    """A run must find its data and its beginning again from wherever it is resumed."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
+def absolute(name: str, *, known: Collection[str] = ()) -> str:
+    """A run must find its data and its beginning again from wherever it is resumed.
+
+    What is known by its name is no path, whatever lies in the folder where one happens to be.
+    """
+    return name if name in known or not Path(name).exists() else str(Path(name).resolve())
+
+
+def check_unchanged(out: Path, data: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """A run goes on with the pictures that it began with; `labelled.described` tells which."""
+    if now != then:
+        raise BadRun(
+            f"{out}: {data} is not what it was: {_told(then)} to learn from then, {_told(now)} "
+            "now; put it back, or start a new run"
+        )
+
+
+def _told(pictures: Mapping[str, Any]) -> str:
+    side, colour = pictures["side"], "grey" if pictures["channels"] == 1 else "coloured"
+    labels = f"{len(pictures['classes'])} labels" if pictures["classes"] else "no labels"
+    start = str(pictures["sha256"])[:8]
+    return f"{pictures['count']:,} {colour} pictures of {side}x{side} and {labels} ({start})"
 
 
 # --- what a checkpoint holds --------------------------------------------------------------------

@@ -13,8 +13,8 @@ all the rest.
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -146,7 +146,7 @@ def fit(
     device: torch.device | None = None,
     stop: Callable[[], bool] = lambda: False,
     after_step: Callable[[], None] = lambda: None,
-) -> Iterator[Step]:
+) -> Generator[Step]:
     """Train a model, one step at a time.
 
     `averaged`, a copy of the model, follows it as a moving average. `matrices` names the weights
@@ -165,6 +165,8 @@ def fit(
     found = run is not None and state.restore(run)
     if plan.progress(state) >= 1:
         return
+    if run is not None and run.resumed:
+        run.go_on_by(asdict(plan))
     batches = _Batches(examples, plan, team, device)
 
     def autocast(precision: str) -> torch.autocast:

@@ -1,6 +1,7 @@
 """Training goes on from any kill to the same weights, in one process as in two."""
 
 import copy
+import errno
 import itertools
 import json
 import math
@@ -8,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 
 from mmfm import train
 from mmfm.data.draws import normal
-from mmfm.errors import BadInput, BadRun, InUse
+from mmfm.errors import BadInput, BadRun, InUse, OutOfSpace
 from mmfm.optimizers import Muon, make_optimizers, orthogonal
 from mmfm.runs import Run
 from mmfm.train import Batch, Plan, Step, fit, rate_factor
@@ -112,6 +114,23 @@ def test_a_finished_run_has_nothing_more_to_do(tmp_path: Path, unbroken: dict[st
     weights, steps = run_to_end(tmp_path / "run", resume=True)
     assert steps == []
     assert same_bits(weights, unbroken)
+
+
+def test_a_run_that_goes_on_by_another_plan_remembers_it(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def train_by(plan: Plan) -> dict[str, dict[str, object]]:
+        settings = {"train": "test", "recipe": {"size": 8, "plan": asdict(plan)}}
+        begun = (out / "run.json").exists()
+        with Run.resume(out, "test") if begun else Run.start(out, settings) as run:
+            list(fit(small_model(), Noisy(), squared_error, plan, run=run))
+        return json.loads((out / "run.json").read_text())
+
+    first = train_by(PLAN)
+    assert train_by(PLAN) == train_by(replace(PLAN, steps=9)) == first  # there was nothing to do
+    longer = json.loads(json.dumps(asdict(replace(PLAN, steps=30))))
+    assert train_by(Plan(**longer)) == first | {"recipe": {"size": 8, "plan": longer}}
+    assert not list(out.glob(".*.part"))
 
 
 def test_another_seed_gives_other_weights(tmp_path: Path, unbroken: dict[str, Tensor]) -> None:
@@ -275,6 +294,35 @@ def test_a_half_run_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "run.json").unlink()
     with pytest.raises(BadRun, match="half there"):
         Run.resume(tmp_path / "run", "test")
+
+
+@pytest.mark.parametrize("line", [b'{"step": 3, "lo', b"null", b"{}", b"\xff\xff", b""])
+def test_a_damaged_line_of_the_metrics_is_named_and_may_be_taken_out(
+    tmp_path: Path, line: bytes
+) -> None:
+    run_to_end(tmp_path / "run", leave_at=6)
+    path = tmp_path / "run" / "metrics.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:2], line, *lines[3:]]))
+    with pytest.raises(BadRun, match=r"metrics\.jsonl: line 3 is damaged; take it out"):
+        run_to_end(tmp_path / "run", resume=True)
+    path.write_bytes(b"\n".join([*lines[:2], *lines[3:]]))
+    assert run_to_end(tmp_path / "run", resume=True)[1][0].number == 7
+
+
+def test_a_full_disk_does_not_keep_a_run_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = Run.start(tmp_path / "run", {"train": "test"})
+    run.log(step=1)
+    with monkeypatch.context() as disk, pytest.raises(OutOfSpace, match=r"metrics\.jsonl"):
+        disk.setattr(os, "fsync", full)
+        run.close()
+    with Run.resume(tmp_path / "run", "test"):  # another process could go on with it
+        pass
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from mmfm.errors import BadData, BadInput, NotHere
 
 By = Literal["picture", "caption", "class"]
 
+KNOWN = ("shapes",)  # what is no path: pictures that our own code draws
+
 _DRAWN = (20_000, 2_000)  # shapes to train on, and held out
 _CAPTION_COLUMNS = ("caption", "text")  # taken without being named, if they are there
 _PATH_COLUMNS = ("path", "file", "filepath", "file_name", "filename", "image", "picture")

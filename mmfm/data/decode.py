@@ -29,6 +29,8 @@ Progress = Callable[[int, int], None]  # (done, total): pictures, or bytes of a 
 Skipped = Sequence[tuple[str, str]]  # (which, why)
 
 _SHARE_OF_MEMORY = 0.6
+_COPIES = 2  # of all pictures, while some are being set apart
+_ONE_SIZE = "bring them to one size (--size)"
 _CHUNK = 128  # pictures that a thread decodes at a time
 # Decoding a smaller file is mostly Python, and threads only wait for one another: measured on two
 # cores, 1 kB JPEGs take 86 us each in one thread and 122 in two, 22 kB 941 and 478.
@@ -73,11 +75,13 @@ def decode(
     sides: Sides = ANY_SIDE,
     grey: bool = False,
     alpha: bool = False,
+    advice: str = _ONE_SIZE,
     progress: Progress | None = None,
 ) -> Decoded:
     """Decode `count` examples; without `size` they must all have the same, which is square.
 
     With `alpha` a fourth channel says how opaque each pixel is, which the others show over white.
+    `advice` says what to do with pictures of several sizes.
     """
     threads = os.cpu_count() or 1
     channels = 1 if grey else 4 if alpha else 3
@@ -93,13 +97,13 @@ def decode(
                 skipped.append((example.where, pixels))
                 continue
             if images is None:
-                size = square_side(pixels.shape[:2], size, source, sides)
+                size = square_side(pixels.shape[:2], size, source, sides, advice)
                 check_memory(count * size * size * channels, source, size)
                 images = torch.empty(count, size, size, channels, dtype=torch.uint8)
             if pixels.shape != images.shape[1:]:
                 raise BadData(
                     f"{source}: pictures of several sizes ({size}x{size}, and {example.where} "
-                    f"is {pixels.shape[1]}x{pixels.shape[0]}); bring them to one size (--size)"
+                    f"is {pixels.shape[1]}x{pixels.shape[0]}); {advice}"
                 )
             images[len(kept)] = torch.from_numpy(pixels)
             kept.append(number)
@@ -129,20 +133,20 @@ def decode(
 
 
 def square_side(
-    shape: Sequence[int], size: int | None, source: str, sides: Sides = ANY_SIDE
+    shape: Sequence[int],
+    size: int | None,
+    source: str,
+    sides: Sides = ANY_SIDE,
+    advice: str = _ONE_SIZE,
 ) -> int:
     """Tell the side of the square that the pictures will have."""
     if size is not None:
         return size
     if shape[0] != shape[1]:
-        raise BadData(
-            f"{source}: pictures of {shape[1]}x{shape[0]} are not square; bring them to one size "
-            "(--size)"
-        )
+        raise BadData(f"{source}: pictures of {shape[1]}x{shape[0]} are not square; {advice}")
     if not sides.least <= shape[0] <= sides.most:
         raise BadData(
-            f"{source}: pictures of {shape[0]}x{shape[0]}, where {sides} is wanted; bring them to "
-            "one size (--size)"
+            f"{source}: pictures of {shape[0]}x{shape[0]}, where {sides} is wanted; {advice}"
         )
     return shape[0]
 
@@ -150,11 +154,11 @@ def square_side(
 def check_memory(needed: int, source: str, side: int) -> None:
     """Refuse a set that would fill the memory, before anything of it is read."""
     available = memory_available()
-    if needed > _SHARE_OF_MEMORY * available:
+    if _COPIES * needed > _SHARE_OF_MEMORY * available:
         raise BadInput(
-            f"{source}: at {side}x{side} the pictures fill {needed / 1e9:.1f} GB, more than "
-            f"{_SHARE_OF_MEMORY:.0%} of the {available / 1e9:.1f} GB available here; choose a "
-            "smaller size, or fewer pictures"
+            f"{source}: at {side}x{side} the pictures fill {needed / 1e9:.1f} GB, and twice that "
+            f"while some are set apart: more than {_SHARE_OF_MEMORY:.0%} of the "
+            f"{available / 1e9:.1f} GB available here; choose a smaller size, or fewer pictures"
         )
 
 

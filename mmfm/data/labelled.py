@@ -4,9 +4,11 @@
 small models from. `augment` varies a batch of them, keyed by seed, epoch and sample.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,6 +174,29 @@ def _is_grey(pictures: LabelledPictures) -> bool:
 
 def _first_channel(pictures: LabelledPictures) -> LabelledPictures:
     return replace(pictures, images=pictures.images[..., :1].clone())
+
+
+# What a run remembers -----------------------------------------------------------------------------
+
+
+def described(pictures: LabelledPictures) -> dict[str, Any]:
+    """What a run learns from, in a few words and a checksum by which any change is noticed."""
+    return {
+        "count": len(pictures),
+        "side": pictures.images.shape[1],
+        "channels": pictures.images.shape[3],
+        "classes": list(pictures.names),
+        "sha256": checksum([pictures.images, pictures.labels]),
+    }
+
+
+def checksum(tensors: Iterable[Tensor]) -> str:
+    """Tell heaps of pictures and their labels apart by what is in them."""
+    known = hashlib.sha256()
+    for tensor in tensors:
+        for some in tensor.split(4096):  # so that no second copy is in memory
+            known.update(some.numpy().tobytes())
+    return known.hexdigest()
 
 
 # Digits -------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from mmfm.data.captions import CaptionedPictures, load_captioned
+from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
 from mmfm.data.draws import uniform
 from mmfm.data.labelled import augment
 from mmfm.data.mixture import Mixture, load_mixture
@@ -50,10 +51,11 @@ class Pairs:
     text: tuple[str, ...] = ()  # the columns that hold captions
     names: Path | None = None  # a file that says what the classes are called
 
-    def plain(self) -> dict[str, Any]:
-        """As a run remembers it."""
+    def plain(self, known: Collection[str]) -> dict[str, Any]:
+        """As a run remembers it; data that are `known` by their name are no path."""
         names = None if self.names is None else absolute(str(self.names))
-        return {"data": absolute(self.data), "text": list(self.text), "names": names}
+        data = absolute(self.data, known=known)
+        return {"data": data, "text": list(self.text), "names": names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +115,18 @@ def train_clip(
     Run.check_new(out)  # before the data, which may take long to come
     pictures, held_out = _load(pairs, recipe, progress)
     asked, recipe = recipe.plan.batch, _within(recipe, len(pictures), pairs.data)
-    settings = {"mmfm": 1, "train": "clip", **pairs.plain(), "recipe": recipe.plain()}
+    known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
+    settings = {"mmfm": 1, "train": "clip", **pairs.plain(known), "recipe": recipe.plain()}
     # A recipe that cannot be carried out must not leave a folder behind.
     model = build(recipe, pictures)
     one = torch.tensor([0])
     _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
-    with Team.joined(where), Run.start(out, settings) as run:
-        for report in _train(run, model, pictures, held_out, recipe, where, stop):
+    with (
+        Team.joined(where),
+        Run.start(out, settings) as run,
+        closing(_train(run, model, pictures, held_out, recipe, where, stop)) as told,
+    ):
+        for report in told:
             if report.step.number == 1 and recipe.plan.batch < asked:
                 note = f"batches of {recipe.plan.batch} pairs, not {asked}: there are no more"
                 report.step.notes.insert(0, note)
@@ -248,7 +255,7 @@ def _train(
     recipe: ClipRecipe,
     device: torch.device,
     stop: Callable[[], bool],
-) -> Iterator[Report]:
+) -> Generator[Report]:
     averaged = copy.deepcopy(model)
 
     def hold_scale() -> None:

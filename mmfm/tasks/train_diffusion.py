@@ -1,7 +1,6 @@
 """Teach a denoiser to draw: digits, clothes, or whatever is in a folder of one's own."""
 
 import copy
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -18,7 +17,16 @@ from mmfm import plot
 from mmfm.data import digits
 from mmfm.data.decode import Sides
 from mmfm.data.draws import key
-from mmfm.data.labelled import NO_LABEL, Augment, LabelledPictures, Parts, augment, load_parts
+from mmfm.data.labelled import (
+    KNOWN,
+    NO_LABEL,
+    Augment,
+    LabelledPictures,
+    Parts,
+    augment,
+    described,
+    load_parts,
+)
 from mmfm.diffusion import objectives
 from mmfm.diffusion.schedules import TIMES, WEIGHTS, chosen
 from mmfm.errors import BadInput, BadRun
@@ -27,7 +35,7 @@ from mmfm.models.checkpoints import load_denoiser, save_denoiser
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import SHARE_DRAWN, Report, Snapshots, drawn_reports
-from mmfm.runs import Run, absolute
+from mmfm.runs import Run, absolute, check_unchanged
 from mmfm.tasks.generate import Order, Sampling, order
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Loss, fit
@@ -137,7 +145,7 @@ class DiffusionRecipe(DrawingRecipe):
 def recipe_for(data: str) -> str:
     """The name of the recipe that fits a data set best."""
     known = {"digits": "digits", "mnist": "mnist", "fashion": "mnist"}
-    if any(digits.find_idx(Path(data), name) for name in digits.FILES):
+    if data not in known and any(digits.find_idx(Path(data), name) for name in digits.FILES):
         return "diffusion-mnist"
     return f"diffusion-{known.get(data, 'pictures')}"
 
@@ -180,7 +188,7 @@ def train_diffusion(
         "train": "diffusion",
         "about": _ABOUT,
         "files": FILES if watch is None else FILES | _WATCHED,
-        "data": absolute(data),
+        "data": absolute(data, known=KNOWN),
         "pictures": described(parts.train),
         "recipe": recipe.plain(),
     }
@@ -214,7 +222,7 @@ def resume_diffusion(
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
         recipe = recipe.changed(changes or {})
         parts = _parts(data, recipe, load, progress)
-        check_unchanged(out, data, then, parts.train)
+        check_unchanged(out, data, then, described(parts.train))
         yield from _train(run, parts, recipe, where, stop, watch)
 
 
@@ -242,40 +250,6 @@ def _only(pictures: LabelledPictures, labels: Sequence[str]) -> LabelledPictures
     found = number[pictures.labels]
     kept = pictures.select(torch.nonzero(found != NO_LABEL).squeeze(1))
     return replace(kept, labels=found[found != NO_LABEL], names=names)
-
-
-def described(pictures: LabelledPictures) -> dict[str, Any]:
-    """What a run learns from, in a few words and a checksum by which any change is noticed."""
-    checksum = hashlib.sha256()
-    for tensor in (pictures.images, pictures.labels):
-        for some in tensor.split(4096):  # so that no second copy is in memory
-            checksum.update(some.numpy().tobytes())
-    return {
-        "count": len(pictures),
-        "side": pictures.images.shape[1],
-        "channels": pictures.images.shape[3],
-        "classes": list(pictures.names),
-        "sha256": checksum.hexdigest(),
-    }
-
-
-def check_unchanged(
-    out: Path, data: str, then: Mapping[str, Any], pictures: LabelledPictures
-) -> None:
-    """A run goes on with the pictures that it began with."""
-    now = described(pictures)
-    if now != then:
-        raise BadRun(
-            f"{out}: {data} is not what it was: {_told(then)} to learn from then, {_told(now)} "
-            "now; put it back, or start a new run"
-        )
-
-
-def _told(pictures: Mapping[str, Any]) -> str:
-    side, colour = pictures["side"], "grey" if pictures["channels"] == 1 else "coloured"
-    labels = f"{len(pictures['classes'])} labels" if pictures["classes"] else "no labels"
-    start = str(pictures["sha256"])[:8]
-    return f"{pictures['count']:,} {colour} pictures of {side}x{side} and {labels} ({start})"
 
 
 def _build(recipe: DiffusionRecipe, pictures: LabelledPictures) -> Denoiser:

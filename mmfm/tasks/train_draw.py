@@ -11,6 +11,7 @@ that. At times it is not told the one or the other, each independently: so it ca
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -130,7 +131,7 @@ def train_draw(
     """
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
-    recipe = replace(recipe, clip=_found_again(clip or recipe.clip))
+    recipe = replace(recipe, clip=absolute(clip or recipe.clip, known=hub.bundled()))
     lesson = _prepared(data, recipe, where, progress, stop)
     # A recipe that cannot be carried out must not leave a folder behind.
     model, one, prompts = _build(recipe, lesson), torch.tensor([0]), _prompts(recipe, lesson)
@@ -196,11 +197,6 @@ def _prepared(
     assert recipe.size is not None  # or it would not be a recipe
     mixture = load_mixture(recipe.sources, data, size=recipe.size, progress=progress)
     return Lesson(mixture, reader, Said(reader, mixture.sayable, stop))
-
-
-def _found_again(clip: str) -> str:
-    """A CLIP's name by which a run finds it from anywhere."""
-    return clip if clip in hub.bundled() else absolute(clip)
 
 
 def _reader(name: str, device: torch.device) -> Reader:
@@ -344,7 +340,7 @@ def _train(
         device=device,
         stop=stop,
     )
-    reports = drawn_reports(
+    told = drawn_reports(
         steps,
         run,
         drawings=Prompted(averaged, lesson.reader, prompts),
@@ -353,10 +349,11 @@ def _train(
         skipped=lesson.mixture.skipped,
     )
     notes = lesson.reader.notes(prompts)
-    for report in reports:
-        report.step.notes += notes
-        notes = []
-        yield report
+    with closing(told):
+        for report in told:
+            report.step.notes += notes
+            notes = []
+            yield report
 
 
 # --- what the model is shown, and asked -----------------------------------------------------------

@@ -9,7 +9,8 @@ as it draws best, so that the student needs no guidance, and half as many questi
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from mmfm.data.draws import normal, uniform
-from mmfm.data.labelled import Augment, LabelledPictures, Parts, load_parts
+from mmfm.data.labelled import KNOWN, Augment, LabelledPictures, Parts, described, load_parts
 from mmfm.diffusion import few_steps
 from mmfm.diffusion.course import course
 from mmfm.diffusion.guidance import guided
@@ -33,17 +34,10 @@ from mmfm.models.checkpoints import load_denoiser, save_denoiser
 from mmfm.models.denoiser import Denoiser
 from mmfm.recipes import check_types
 from mmfm.reports import Report, drawn_reports
-from mmfm.runs import Run, absolute
+from mmfm.runs import Run, absolute, check_unchanged
 from mmfm.tasks import generate
 from mmfm.tasks.generate import JUMP, Sampling
-from mmfm.tasks.train_diffusion import (
-    SIDES,
-    DrawingRecipe,
-    Sheets,
-    Shown,
-    check_unchanged,
-    described,
-)
+from mmfm.tasks.train_diffusion import SIDES, DrawingRecipe, Sheets, Shown
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, Step, fit
 
@@ -194,7 +188,7 @@ def train_few_steps(
         "train": "few-steps",
         "about": _ABOUT,
         "files": _FILES,
-        "data": absolute(data),
+        "data": absolute(data, known=KNOWN),
         "pictures": described(parts.train),
         "recipe": recipe.plain(),
     }
@@ -223,7 +217,7 @@ def resume_few_steps(
         recipe = recipe.changed(changes or {})
         student, how = _taken_on(recipe)
         parts = load_parts(data, size=student.config.image_size, sides=SIDES, progress=progress)
-        check_unchanged(out, data, then, parts.train)
+        check_unchanged(out, data, then, described(parts.train))
         yield from _train(run, parts, _School(recipe, student, how, parts.train, where), stop)
 
 
@@ -385,12 +379,13 @@ class _School:
             if self.recipe.method == "progressive":  # who has learned it, teaches it
                 pupil.teacher.load_state_dict(self.averaged.student.state_dict())
 
-    def watched(self, steps: Iterator[Step]) -> Iterator[Step]:
+    def watched(self, steps: Generator[Step]) -> Generator[Step]:
         """The clock is `fit`'s: where the end is a time, its steps say how far it is."""
-        for step in steps:
-            if self.recipe.plan.minutes is not None:
-                self.pupil.progress.fill_(step.progress)
-            yield step
+        with closing(steps):
+            for step in steps:
+                if self.recipe.plan.minutes is not None:
+                    self.pupil.progress.fill_(step.progress)
+                yield step
 
     def teacher(self, x: Tensor, t: Tensor, condition: Tensor | None) -> Float[Tensor, "b c y x"]:
         """What the first teacher says, guided as it draws best."""

@@ -19,7 +19,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from mmfm.data.draws import uniform
-from mmfm.data.labelled import LabelledPictures, Parts, augment, load_parts
+from mmfm.data.labelled import (
+    KNOWN,
+    LabelledPictures,
+    Parts,
+    augment,
+    checksum,
+    described,
+    load_parts,
+)
 from mmfm.data.mixture import HeldOut, Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
@@ -27,7 +35,7 @@ from mmfm.machine import pick_device
 from mmfm.models.ruler import Ruler, RulerConfig, load_ruler, look, save_ruler
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, Scores, reports
-from mmfm.runs import Run, absolute
+from mmfm.runs import Run, absolute, check_unchanged
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -72,13 +80,20 @@ def train_ruler(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Start a run in a new folder; yields a report for every step."""
-    settings = {"mmfm": 1, "train": "ruler", "data": absolute(data), "recipe": recipe.plain()}
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
     pictures = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
     shown = _shown(pictures, recipe, _build(recipe, pictures), torch.device("cpu"))
     shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
+    known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
+    settings = {
+        "mmfm": 1,
+        "train": "ruler",
+        "data": absolute(data, known=known),
+        "pictures": _described(pictures),
+        "recipe": recipe.plain(),
+    }
     with Team.joined(where), Run.start(out, settings) as run:
         yield from _train(run, pictures, recipe, where, stop)
 
@@ -98,11 +113,13 @@ def resume_ruler(
     with Team.joined(where), Run.resume(out, "ruler") as run:
         try:
             recipe = RulerRecipe.of(settings["recipe"])
-            data = str(settings["data"])
-        except (KeyError, TypeError) as error:
+            data, then = str(settings["data"]), dict(settings["pictures"])
+        except (KeyError, TypeError, ValueError) as error:
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
         recipe = recipe.changed(changes or {})
-        yield from _train(run, _load(data, recipe, progress), recipe, where, stop)
+        pictures = _load(data, recipe, progress)
+        check_unchanged(out, data, then, _described(pictures))
+        yield from _train(run, pictures, recipe, where, stop)
 
 
 def _load(data: str, recipe: RulerRecipe, progress: Callable[[int, int], None] | None) -> _Pictures:
@@ -121,6 +138,20 @@ def _load(data: str, recipe: RulerRecipe, progress: Callable[[int, int], None] |
     if len(named.apart) == 0:
         raise BadInput(f"{data}: {len(named.train)} pictures are too few to hold some apart")
     return named
+
+
+def _described(pictures: _Pictures) -> dict[str, Any]:
+    """What is learned from; what is held out may change."""
+    if not isinstance(pictures, Mixture):
+        return described(pictures.train)
+    side, _, channels = pictures.shape
+    return {
+        "count": len(pictures),
+        "side": side,
+        "channels": channels,
+        "classes": list(pictures.names),
+        "sha256": checksum([*pictures.images, *pictures.shown]),
+    }
 
 
 def _check_held_out(mixture: Mixture, data: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmfm import hub
 from mmfm.data import digits
 from mmfm.data.draws import uniform
-from mmfm.data.labelled import LabelledPictures, augment, load_labelled
+from mmfm.data.labelled import KNOWN, LabelledPictures, augment, load_labelled
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
@@ -58,7 +58,7 @@ class VitRecipe(Recipe):
 def recipe_for(data: str) -> str:
     """The name of the recipe that fits a data set best."""
     known = {"digits": "vit-digits", "mnist": "vit-mnist", "fashion": "vit-mnist"}
-    if any(digits.find_idx(Path(data), name) for name in digits.FILES):
+    if data not in known and any(digits.find_idx(Path(data), name) for name in digits.FILES):
         return "vit-mnist"
     return known.get(data, "vit-pictures")
 
@@ -73,13 +73,15 @@ def train_vit(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Start a run in a new folder; yields a report for every step."""
-    settings = {"mmfm": 1, "train": "vit", "data": absolute(data), "recipe": recipe.plain()}
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
     pictures, held_out = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
     model, one = _build(recipe, pictures), torch.tensor([0])
     _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
+    known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
+    data = absolute(data, known=known)
+    settings = {"mmfm": 1, "train": "vit", "data": data, "recipe": recipe.plain()}
     with Team.joined(where), Run.start(out, settings) as run:
         yield from _train(run, pictures, held_out, recipe, where, stop)
 

@@ -282,6 +282,7 @@ def published(serve, monkeypatch):
         digits.MNIST,
         mirrors=tuple(server.url for server in mirrors),
         md5={name[:-3]: hashlib.md5(data).hexdigest() for name, data in files.items()},
+        unpacked={name: hashlib.md5(idx(array)).hexdigest() for name, array in arrays.items()},
         shapes=tuple(array.shape for array in arrays.values()),
     )
     monkeypatch.setattr(digits, "MNIST", small)
@@ -313,15 +314,39 @@ def test_a_folder_that_cannot_be_written_to_is_said_so(tmp_path, published):
         load_mnist(tmp_path / "file" / "below")
 
 
-def test_unpacked_files_are_taken_for_their_shape(tmp_path, published):
-    arrays, mirrors = published
+def put_unpacked(folder, arrays):
+    folder.mkdir()
     for name, array in arrays.items():
-        (tmp_path / name).write_bytes(idx(array))
-    assert np.array_equal(load_mnist(tmp_path).train_images, arrays[digits.FILES[0]])
+        (folder / name).write_bytes(idx(array))
+    return folder
+
+
+def test_unpacked_files_are_as_good_if_they_are_the_published_ones(tmp_path, published):
+    arrays, mirrors = published
+    folder = put_unpacked(tmp_path / "mnist", arrays)
+    assert np.array_equal(load_mnist(folder).train_images, arrays[digits.FILES[0]])
     assert not mirrors[0].asked
-    (tmp_path / digits.FILES[1]).write_bytes(idx(np.zeros(29, np.uint8)))
+    # Of the same shape, as Fashion-MNIST's would be.
+    other = put_unpacked(tmp_path / "fashion", small_set(seed=1))
+    with pytest.raises(BadData, match=r"train-images.*not MNIST's file, its checksum differs"):
+        load_mnist(other)
+
+
+def test_unpacked_clothes_are_taken_for_their_shape_but_digits_are_none(
+    tmp_path, published, monkeypatch
+):
+    arrays, _ = published
+    shapes = tuple(array.shape for array in arrays.values())
+    monkeypatch.setattr(digits, "FASHION", replace(digits.FASHION, shapes=shapes))
+    clothes = small_set(seed=1)
+    folder = put_unpacked(tmp_path / "fashion", clothes)
+    loaded = load_mnist(folder, fashion=True)
+    assert np.array_equal(loaded.test_images, clothes[digits.FILES[2]])
+    (folder / digits.FILES[1]).write_bytes(idx(np.zeros(29, np.uint8)))
     with pytest.raises(BadData, match="29"):
-        load_mnist(tmp_path)
+        load_mnist(folder, fashion=True)
+    with pytest.raises(BadData, match="not Fashion-MNIST's file"):
+        load_mnist(put_unpacked(tmp_path / "mnist", arrays), fashion=True)
 
 
 def test_a_packed_file_with_another_checksum_is_refused(tmp_path, published):
@@ -364,4 +389,5 @@ def test_the_checksums_are_the_published_ones_and_the_sets_are_told_apart():
     )
     assert set(digits.MNIST.md5) == set(digits.FASHION.md5) == set(digits.FILES)
     assert not set(digits.MNIST.md5.values()) & set(digits.FASHION.md5.values())
+    assert set(digits.MNIST.unpacked) == set(digits.FILES) and not digits.FASHION.unpacked
     assert len(digits.FASHION.classes) == len(digits.MNIST.classes) == 10

@@ -382,6 +382,15 @@ def test_what_does_not_fit_in_memory_is_refused_beforehand(folders, monkeypatch,
         load_labelled("digits", size=64)
 
 
+def test_a_set_must_fit_in_memory_twice_for_some_of_it_is_set_apart(folders, monkeypatch):
+    once = 4 * 8 * 8 * 3
+    monkeypatch.setattr(decode, "memory_available", lambda: round(1.5 * once / 0.6))
+    with pytest.raises(BadInput, match="twice that while some are set apart"):
+        load_labelled(str(folders), size=8)
+    monkeypatch.setattr(decode, "memory_available", lambda: round(2.1 * once / 0.6))
+    assert len(load_labelled(str(folders), size=8)[0]) == 4
+
+
 def test_split_and_select_keep_pictures_with_their_labels():
     labels = torch.arange(60) % 3
     images = labels.byte().reshape(60, 1, 1, 1)

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 import mmfm
-from mmfm.data.captions import CaptionedPictures, load_captioned
+from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
 from mmfm.data.mixture import load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
@@ -440,6 +440,13 @@ def test_ctrl_c_stops_with_a_model_that_loads_and_says_how_to_go_on(
     assert "Traceback" not in complained
     assert mmfm.load_clip(str(out)).encode_text(["red circle"]).shape == (1, 16)
     assert run_command("--out", out, "--resume", "--minutes", "0.005").returncode == 0
+
+
+def test_shapes_are_no_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shapes").mkdir()
+    assert Pairs("shapes").plain(KNOWN)["data"] == "shapes"
+    assert Pairs("shapes").plain(())["data"] == str(tmp_path / "shapes")
 
 
 def test_a_resumed_run_asks_for_the_same_data_and_a_kill_at_the_end_is_made_good(

@@ -1,6 +1,8 @@
 """`mmfm train diffusion`: what a person starts, stops, kills, resumes and gets."""
 
 import contextlib
+import errno
+import gc
 import gzip
 import json
 import os
@@ -324,6 +326,34 @@ def test_a_run_can_be_made_longer(tmp_path: Path, tiny: DiffusionRecipe) -> None
     assert (out / "grids" / "000040.png").is_file()
 
 
+def test_a_run_that_was_made_longer_and_stopped_goes_on_to_its_new_end(
+    tmp_path: Path, tiny: DiffusionRecipe
+) -> None:
+    out = tmp_path / "run"
+    list(train_diffusion("digits", out, tiny.changed({"steps": 10}), device="cpu"))
+    for report in resume_diffusion(out, changes={"steps": 30}, device="cpu"):
+        if report.step.number == 20:
+            break
+    # As the printed command does, which names no end.
+    steps = [report.step.number for report in resume_diffusion(out, device="cpu")]
+    assert steps == list(range(21, 31))
+
+
+def test_what_is_known_by_name_is_no_folder_of_that_name(
+    tmp_path: Path, tiny: DiffusionRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    idx_folder(tmp_path / "digits")
+    assert recipe_for("digits") == "diffusion-digits"
+    out = tmp_path / "run"
+    list(train_diffusion("digits", out, tiny.changed({"steps": 2}), device="cpu"))
+    assert json.loads((out / "run.json").read_text())["data"] == "digits"
+    assert len(list(resume_diffusion(out, data="digits", changes={"steps": 3}, device="cpu"))) == 1
+    for name, start in (("mnist-nano", "mnist-nano"), ("own", str(tmp_path / "own"))):
+        (tmp_path / name).mkdir()
+        assert tiny.changed({}, start=name).start == start
+
+
 def test_ctrl_c_leaves_a_whole_folder_and_says_how_to_go_on(
     tmp_path: Path, tiny_file: Path
 ) -> None:
@@ -421,6 +451,34 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_a_disk_that_is_full_when_a_sheet_is_drawn_is_told_once(
+    tmp_path: Path, trained: Path, tiny: DiffusionRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, fsync, unheard = False, os.fsync, list[str]()
+
+    def write(handle: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    def fill() -> bool:
+        nonlocal full
+        full = True
+        return False
+
+    monkeypatch.setattr(os, "fsync", write)
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: unheard.append(str(told.exc_value)))
+    out = tmp_path / "run"
+    with pytest.raises(OutOfSpace, match="no space left"):
+        # The first sheet comes with the first step, which no checkpoint holds.
+        list(train_diffusion("digits", out, tiny, device="cpu", stop=fill))
+    gc.collect()
+    assert unheard == [] and not list(out.rglob("*.part"))
+    full = False
+    list(resume_diffusion(out, device="cpu"))
+    assert same_weights(out, trained)
+
+
 # --- what a newcomer gets wrong -------------------------------------------------------------------
 
 
@@ -514,7 +572,7 @@ def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, tiny: Diffusion
     (tmp_path / "idx").rename(tmp_path / "old")
     idx_folder(tmp_path / "idx", count=27)
     with pytest.raises(BadRun, match=r"is not what it was: 21 grey .* 24 grey"):
-        next(resume_diffusion(out, device="cpu"))
+        next(resume_diffusion(out, changes={"steps": 50}, device="cpu"))
     with pytest.raises(BadRun, match="--resume"):
         next(train_diffusion("digits", out, tiny, device="cpu"))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -1,5 +1,6 @@
 """`mmfm train ruler`: what it learns from, what it leaves behind, what it refuses."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -287,6 +288,41 @@ def test_a_run_goes_on_as_it_began(tmp_path: Path, tiny: Path) -> None:
         next(resume_ruler(tmp_path / "run", data="mnist"))
     with pytest.raises(BadRun, match="--resume"):
         next(train_ruler("digits", tmp_path / "run", RulerRecipe.read(str(tiny)), device="cpu"))
+
+
+def test_a_run_is_not_gone_on_with_on_pictures_that_have_changed(
+    tmp_path: Path, tiny: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    for number in range(60):
+        path = data / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 4 * number).save(path)
+    recipe = RulerRecipe.read(str(tiny))
+    list(train_ruler(str(data), out, recipe, device="cpu"))
+    list(resume_ruler(out, changes={"steps": 14}, device="cpu"))
+    for path in data.rglob("*.png"):
+        Image.new("L", (8, 8), 255).save(path)
+    with pytest.raises(BadRun, match=r"data is not what it was: 48 grey .* put it back"):
+        next(resume_ruler(out, changes={"steps": 16}, device="cpu"))
+
+    sources = make_sources(tmp_path)
+    mixture = mixed(sources).changed({"steps": 2})
+    list(train_ruler(str(sources), tmp_path / "mixed", mixture, device="cpu"))
+    list(resume_ruler(tmp_path / "mixed", changes={"steps": 3}, device="cpu"))
+    told = json.loads((tmp_path / "mixed" / "run.json").read_text())["pictures"]
+    assert told["side"] == 8 and len(told["classes"]) == 12 and len(told["sha256"]) == 64
+
+
+def test_a_finished_run_without_its_metrics_is_made_good(tmp_path: Path, tiny: Path) -> None:
+    out = tmp_path / "run"
+    list(train_ruler("digits", out, RulerRecipe.read(str(tiny)), device="cpu"))
+    (out / "metrics.jsonl").unlink()
+    (out / "model.safetensors").unlink()
+    assert list(resume_ruler(out, device="cpu")) == []
+    assert load_ruler(str(out)).labels == tuple("0123456789")
+    (row,) = map(json.loads, (out / "metrics.jsonl").open())
+    assert row["accuracy"] > 0 and row["pictures"] == len(load_parts("digits").apart)
 
 
 def test_the_command_trains_and_resumes(tmp_path: Path, tiny: Path) -> None:

@@ -419,6 +419,22 @@ def test_such_a_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_digits_are_no_folder_of_that_name_but_that_of_several_sources_is_one(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    small_clip(tmp_path / "clip")
+    mixed = head_recipe(make_sources(tmp_path / "digits"), start=str(tmp_path / "clip"))
+    alone = VitRecipe.read(str(tiny))
+    for recipe, data in ((alone, "digits"), (mixed, str(tmp_path / "digits"))):
+        begun = train_vit("digits", tmp_path / f"run-{len(data)}", recipe, device="cpu")
+        next(begun)
+        begun.close()
+        told = json.loads((tmp_path / f"run-{len(data)}" / "run.json").read_text())
+        assert told["data"] == data
+
+
 def test_what_a_head_alone_cannot_learn_from_is_said(tmp_path: Path) -> None:
     sources = make_sources(tmp_path)
     with pytest.raises(BadInput, match="on top of a trained model"):
