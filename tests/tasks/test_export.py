@@ -508,14 +508,15 @@ def test_the_card_says_by_how_much_answers_differ_at_most(tmp_path: Path) -> Non
     assert apart <= float(said[1]) <= max(2 * apart, 1e-7)
 
 
+@pytest.mark.parametrize("off", [0.01, float("nan")])
 def test_a_graph_that_says_something_else_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    off: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = task._plain
 
     def wrong(den: Denoiser) -> torch.nn.Module:
         network = plain(den)
-        network.net.leave.bias.data += 0.01
+        network.net.leave.bias.data += off
         return network
 
     monkeypatch.setattr(task, "_plain", wrong)
