@@ -33,7 +33,7 @@ from mmfm.models.checkpoints import load_denoiser
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.ruler import Ruler, load_ruler
 from mmfm.tasks.doctor import reads_words
-from mmfm.tasks.generate import chosen, names_of, samplers_of
+from mmfm.tasks.generate import names_of, samplers_of
 from mmfm.tasks.redraw import drawing_of, noise_of, redraw
 
 from . import denoise_plane
@@ -49,6 +49,8 @@ from .denoise_asked import (
     as_drawing,
     as_whole,
     from_link,
+    refitted,
+    usual,
 )
 from .denoise_kept import Walk, as_grey, as_noise, file_name, read_digits
 from .page import DEVICE, LANGUAGES, Context
@@ -226,7 +228,9 @@ class OutOfTheNoise:
             visit.model, visit.opening = model, from_link({}, den)
             return self.show(visit)
         except MmfmError as error:
-            return self.complain(error, visit)
+            self.complain(error, visit)
+            # The list says again which model it is that draws.
+            return [gr.skip(), gr.skip(), gr.skip(), visit.model, gr.skip()]
 
     def bring_back(self, visit: Visit | None, event: gr.EventData) -> Iterator[Any]:
         """Bury the drawing and walk the way back, until it is walked or somebody stops it."""
@@ -361,13 +365,19 @@ class OutOfTheNoise:
         """What a visitor's file puts on the pad, and which settings it brings."""
         say = WORDS[visit.lang]
         if about is None:
-            ink = drawing_of(read_picture(file), self.den(visit.model).config.image_size)
+            picture, size = read_picture(file), self.den(visit.model).config.image_size
+            try:
+                ink = drawing_of(picture, size)
+            except BadInput as error:
+                raise Told(say["blank"]) from error
             return {"drawing": base64_of(ink.numpy()), "hidden": None, "note": say["taken"]}
         if about.get("kind") != KIND:
             raise Told(say["other_kind"])
         name = about.get("model")
         model = name if name in self.names else visit.model
-        asked = as_asked(about, self.den(model), say)
+        den = self.den(model)
+        # What another model drew need not be possible with this one.
+        asked = as_asked(about if name == model else refitted(about, den), den, say)
         visit.model = model
         note = say["restored"] if name == model else say["restored_other"]
         return {**asked.about(model), "note": note.format(model=f"{name!s:.60}")}
@@ -401,6 +411,7 @@ class OutOfTheNoise:
             "straight": den.config.schedule == "flow",
             "labels": list(names_of(den)),
             "samplers": list(samplers_of(den)),
+            "leaps": den.config.jumps == "anywhere",
             "reader": self.reader(den) is not None,
             "limits": {**LIMITS, "least_ink": LEAST_INK, "most_ink": MOST_INK},
             "opening": visit.opening,
@@ -431,7 +442,7 @@ class OutOfTheNoise:
         """
         with told(), tempfile.TemporaryDirectory(prefix="mmfm-") as folder:
             den = self.den(self.names[0])
-            size, best = den.config.image_size, chosen(den)
+            size, best = den.config.image_size, usual(den)
             ink, hidden = np.zeros((size, size), np.uint8), None
             if picture is not None:
                 ink = drawing_of(read_picture(picture), size).numpy()

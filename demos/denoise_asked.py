@@ -5,20 +5,22 @@ None of it is taken on trust: a drawing is so many bytes, a number lies between 
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 from torch import Tensor
 
 from mmfm.errors import MmfmError
 from mmfm.models.denoiser import Denoiser
-from mmfm.tasks.generate import chosen, names_of, samplers_of
+from mmfm.tasks.generate import Sampling, chosen, names_of, samplers_of
 from mmfm.tasks.redraw import Wish
 
 from .parts import base64_of, whole_number
@@ -167,15 +169,63 @@ def _decoded(text: object, count: int) -> bytes | None:
     return data if len(data) == count else None
 
 
+# --- settings of another model --------------------------------------------------------------------
+
+
+def refitted(told: Mapping[str, Any], den: Denoiser) -> dict[str, Any]:
+    """Settings of another model, with what this one does not know as it draws best.
+
+    What cannot be read stays as it is: `as_asked` says what is wrong with it.
+    """
+    best, names = usual(den), names_of(den)
+    fitted = {**told, **_resized(told, den.config.image_size)}
+    for name in ("label", "label_after"):
+        fitted[name] = told.get(name) if told.get(name) in names else None
+    if not names:
+        fitted["switch_at"] = None
+    if told.get("sampler") not in samplers_of(den):
+        fitted |= {"sampler": best.sampler, "steps": best.steps}
+    if told.get("guidance") is None:  # the other one had no labels to be guided to
+        fitted["guidance"] = best.guidance
+    return fitted
+
+
+def _resized(told: Mapping[str, Any], size: int) -> dict[str, str]:
+    """A drawing of another size, and what is erased of it, brought to this one."""
+    text, bits = told.get("drawing"), told.get("hidden")
+    count = len(text) * 3 // 4 - text.count("=") if isinstance(text, str) else 0
+    side = math.isqrt(max(0, count))
+    drawn = _decoded(text, side * side)
+    if not drawn or side == size or side > LARGEST_SIDE:
+        return {}
+    ink = np.frombuffer(drawn, np.uint8).reshape(side, side)
+    smooth = Image.fromarray(ink).resize((size, size), Image.Resampling.HAMMING)
+    fitted = {"drawing": base64_of(np.asarray(smooth))}
+    if erased := _decoded(bits, -(-side * side // 8)):
+        hidden = np.unpackbits(np.frombuffer(erased, np.uint8), count=side * side)
+        hard = Image.fromarray(hidden.reshape(side, side)).resize(
+            (size, size), Image.Resampling.NEAREST
+        )
+        fitted["hidden"] = base64_of(np.packbits(np.asarray(hard).ravel()))
+    return fitted
+
+
 # --- a link ---------------------------------------------------------------------------------------
 
 STEPS = 20  # to begin with: enough to see something happen, where the model draws best in fewer
 NOISE, WHEN, DIGIT = 60, 50, 7  # per cent, per cent of the way, an example
 
 
+def usual(den: Denoiser) -> Sampling:
+    """How a model draws best, as far as this page goes."""
+    best, (_, most), (low, high) = chosen(den), LIMITS["steps"], LIMITS["guidance"]
+    guidance = min(max(best.guidance, low), high)
+    return replace(best, steps=min(best.steps, int(most)), guidance=guidance)
+
+
 def from_link(query: Mapping[str, str], den: Denoiser) -> dict[str, Any]:
     """What the page opens with: what a link says, and where it says nonsense, what is usual."""
-    best, names, samplers = chosen(den), names_of(den), samplers_of(den)
+    best, names, samplers = usual(den), names_of(den), samplers_of(den)
     label, after, sampler = (query.get(name) for name in ("label", "after", "sampler"))
     few = best.steps if den.config.jumps != "none" else max(best.steps, STEPS)
     guidance = query.get("guidance", "")

@@ -163,8 +163,9 @@ class Plane:
         try:
             wish = as_wish(getattr(event, "wish", None))
             world.begin(wish, anew=getattr(event, "anew", None) is True)
-        except MmfmError as error:
-            yield self.failed(world, error)
+        except BadInput:
+            gr.Warning(escape(WORDS[world.lang]["impossible"]))  # Gradio shows a message as HTML
+            yield [world, self.news(state="failed", over=True)]
             return
         yield from self.work(world)
 
@@ -223,19 +224,18 @@ class Plane:
         world = world or self.first_world()
         say = WORDS[world.lang]
         path = Path(str(file))
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            return self.refused(say["too_large"].format(most=LARGEST // 2**20))
         try:
-            if not path.is_file() or path.stat().st_size > LARGEST:
-                raise BadInput(f"no picture of at most {LARGEST // 2**20} MB")
             about = keepsakes.about(path.read_bytes())
-        except (keepsakes.Unsigned, keepsakes.Later) as error:
-            gr.Warning(escape(say["later" if isinstance(error, keepsakes.Later) else "unsigned"]))
-            return [gr.skip(), gr.skip()]
-        except MmfmError as error:
-            complain(error, say)
-            return [gr.skip(), gr.skip()]
+        except keepsakes.Unsigned:
+            return self.refused(say["unsigned"])
+        except keepsakes.Later:
+            return self.refused(say["later"])
+        except BadInput:
+            return self.refused(say["damaged"])
         if about.get("kind") != KIND:
-            gr.Warning(escape(say["not_plane"]))
-            return [gr.skip(), gr.skip()]
+            return self.refused(say["not_plane"])
         return self.restore(world, about)
 
     def restore(self, world: World | None, about: dict[str, Any]) -> list[Any]:
@@ -243,10 +243,14 @@ class Plane:
         world = world or self.first_world()
         try:
             wish = as_wish(about)
-        except MmfmError as error:
-            complain(error, WORDS[world.lang])
-            return [gr.skip(), gr.skip()]
+        except BadInput:
+            return self.refused(WORDS[world.lang]["damaged"])
         return [world, gr.HTML(restored={"wish": wish.plain(), "turn": next(self.turns)})]
+
+    def refused(self, words: str) -> list[Any]:
+        """Say why a file is of no use here, and leave everything as it is."""
+        gr.Warning(escape(words))  # Gradio shows a message as HTML
+        return [gr.skip(), gr.skip()]
 
     def plane(self, wish: Any) -> dict[str, Any]:
         """Walk the ways of a wish, after teaching what they need; a script gets all the numbers."""

@@ -16,7 +16,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -26,8 +26,7 @@ import gradio as gr
 import torch
 from PIL import Image
 
-from mmfm import plot
-from mmfm.errors import BadInput, BadRun, InUse, MmfmError, NotHere, OutOfSpace
+from mmfm.errors import BadInput, BadRun, BadWeights, InUse, MmfmError, NotHere, OutOfSpace
 from mmfm.keepsakes import Later, Unsigned
 from mmfm.machine import usable_threads
 from mmfm.models.checkpoints import load_denoiser
@@ -36,12 +35,14 @@ from mmfm.tasks.doctor import in_words
 from mmfm.tasks.generate import Order, as_bytes, label_numbers, order
 from mmfm.tasks.studio import (
     MINUTES,
+    MOST_RUNS,
     OBJECTIVES,
     SCHEDULES,
     SIZES,
     Choice,
     Status,
     Studio,
+    TooManyRuns,
 )
 
 from .page import DEVICE, LANGUAGES, Context
@@ -57,8 +58,27 @@ from .parts import (
     told,
 )
 from .studio_judge import Judge
-from .studio_keep import file_name, film, picture, wish_of
-from .studio_sources import Source, as_choice, as_wish, sources, written
+from .studio_keep import (
+    Elsewhere,
+    Shown,
+    as_seed,
+    file_name,
+    film,
+    film_anew,
+    kept_in,
+    picture,
+    picture_anew,
+    sheet_of,
+)
+from .studio_sources import (
+    NoSource,
+    SameName,
+    Source,
+    as_choice,
+    as_wish,
+    sources,
+    written,
+)
 from .words_studio import WORDS
 
 PARTS = ("_chart", "_pictures", "_form", "")  # of the browser's side, in this order
@@ -84,6 +104,19 @@ class Visit:
 
 class Told(BadInput):
     """What went wrong, in the visitor's own language."""
+
+
+# What goes wrong in ordinary use, and the words for it; the first that fits is taken.
+SAID: tuple[tuple[type[MmfmError], str], ...] = (
+    (Unsigned, "not_ours"),
+    (Later, "of_later"),
+    (Elsewhere, "of_elsewhere"),
+    (TooManyRuns, "too_many"),
+    (OutOfSpace, "error_OutOfSpace"),
+    (InUse, "in_use"),
+    (BadRun, "half_there_text"),
+    (NotHere, "not_there"),
+)
 
 
 def title(lang: str) -> str:
@@ -131,6 +164,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     stage.begin(page.begin, [visit], [stage], **light)
     stage.act(page.act, [visit], [stage], **light)
     stage.keep(page.keep, [visit], [stage], **light)
+    stage.keep_redrawn(page.keep_redrawn, [visit], [stage], **{**light, **DEVICE})
     stage.redraw(page.redraw, [visit], [stage], **{**light, **DEVICE})
     upload.upload(page.restore, [visit, upload], [stage], **light)
 
@@ -198,7 +232,7 @@ class DiffusionStudio:
         like, changed = str(getattr(event, "like", "")), str(getattr(event, "changed", ""))
         guess = str(getattr(event, "guess", ""))
         try:
-            choice = as_choice(getattr(event, "choice", None), self.context.allow)
+            choice = self.choice(getattr(event, "choice", None), visit)
             if like:
                 self.studio.about(like)  # refused if there is no such run
                 if changed not in CHANGES or guess not in GUESSES:
@@ -248,35 +282,67 @@ class DiffusionStudio:
     def keep(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Hand out a picture, or a film, with the settings inside."""
         visit = self.known(visit)
-        name, step = getattr(event, "run", None), getattr(event, "step", None)
-        other, at = getattr(event, "beside", None), getattr(event, "beside_step", None)
+        as_film = getattr(event, "kind", None) == "gif"
         try:
-            name, step = _place(name, step)
-            beside = None if other is None else _place(other, at)
-            as_film = getattr(event, "kind", None) == "gif"
-            data = (film if as_film else picture)(self.studio, name, step, beside)
-            file = file_name(self.studio.about(name), step, "gif" if as_film else "png")
+            shown = _shown(event)
+            data = (film if as_film else picture)(self.studio, shown)
+            return self.handed_out(data, shown, as_film=as_film)
         except MmfmError as error:
             return self.failed(error, visit)
-        sent = {"name": file, "type": f"image/{file[-3:]}", "data": _as_text(data)}
-        return gr.HTML(kept={**sent, "turn": next(self.turns)})
+
+    def keep_redrawn(self, visit: Visit | None, event: gr.EventData) -> Any:
+        """The same of what was drawn from other noise; for that it is drawn once more."""
+        visit = self.known(visit)
+        as_film = getattr(event, "kind", None) == "gif"
+        try:
+            shown = _shown(event)
+            step, asked = self.asked(shown.name, shown.step, getattr(event, "seed", None))
+            shown = replace(shown, step=step)
+            data = (film_anew if as_film else picture_anew)(self.studio, shown, asked)
+            return self.handed_out(data, shown, as_film=as_film, seed=asked.seed)
+        except MmfmError as error:
+            return self.failed(error, visit)
+
+    def handed_out(
+        self, data: bytes, shown: Shown, *, as_film: bool, seed: int | None = None
+    ) -> Any:
+        """A file for the browser to save."""
+        ending = "gif" if as_film else "png"
+        kept = {
+            "name": file_name(self.studio.about(shown.name), shown.step, ending, seed),
+            "type": f"image/{ending}",
+            "data": _as_text(data),
+            "turn": next(self.turns),
+        }
+        return gr.HTML(kept=kept)
 
     def restore(self, visit: Visit | None, file: str | None) -> Any:
         """Take the settings out of a picture that somebody brought, to train the same again."""
         visit = self.known(visit)
-        say = WORDS[visit.lang]
         try:
             if file is None:
                 raise BadInput("no picture was sent")
-            wish, _ = wish_of(Path(file).read_bytes())
-            choice = as_choice(wish, self.context.allow)
-        except Unsigned:
-            return self.failed(Told(say["not_ours"]), visit)
-        except Later:
-            return self.failed(Told(say["of_later"]), visit)
-        except MmfmError as error:
+            kept = kept_in(Path(file).read_bytes())
+            choice = self.choice(kept.choice, visit)
+            beside = None if kept.beside is None else self.choice(kept.beside, visit)
+        except (Told, Unsigned, Later, Elsewhere) as error:
             return self.failed(error, visit)
-        return gr.HTML(restored={"choice": self.form(choice), "turn": next(self.turns)})
+        except BadInput:
+            return self.failed(Told(WORDS[visit.lang]["damaged"]), visit)
+        restored = {
+            "choice": self.form(choice),
+            "beside": None if beside is None else self.form(beside),
+            "seed": kept.seed,
+        }
+        return gr.HTML(restored={**restored, "turn": next(self.turns)})
+
+    def choice(self, wish: object, visit: Visit) -> Choice:
+        """What is wished, held against what is here; what is not is said in words."""
+        try:
+            return as_choice(wish, self.context.allow)
+        except NoSource as error:
+            key = "same_name" if isinstance(error, SameName) else "no_source"
+            raise Told(WORDS[visit.lang][key].format(name=error.name)) from error
 
     def redraw(self, visit: Visit | None, event: gr.EventData) -> Iterator[Any]:
         """Draw from other noise with the model as it was after a step, and show the way."""
@@ -306,23 +372,26 @@ class DiffusionStudio:
 
     def asked(self, name: str, step: int, seed: object) -> tuple[int, Order]:
         """What is to be drawn anew: the step that the model is of, and the order."""
-        if type(seed) is not int or not 0 <= seed < 2**31:
-            raise BadInput(f"seed of {seed!r:.40}: a whole number from 0 up")
+        seed = as_seed(seed)
         kept, path = self.studio.model(name, step)
         sheets = self.studio.sheets(name)
-        assert sheets is not None  # it has kept a model
+        if sheets is None:
+            raise NotHere(f"{name} was removed meanwhile")
         den = self.denoiser(path)
         kinds = label_numbers(den, sheets.labels) if sheets.labels else None
         return kept, order(den, kinds, count=sheets.columns * ROWS, seed=seed)
 
     def denoiser(self, path: Path) -> Denoiser:
         """A model, which takes the place of the one that was loaded before."""
-        stamp = (path / "model.safetensors").stat().st_mtime_ns  # a run may come here again
         load = self.context.slot.take
-        return load(
-            ("denoiser", str(path), stamp),
-            lambda: load_denoiser(str(path), device=self.context.device),
-        )
+        try:
+            stamp = (path / "model.safetensors").stat().st_mtime_ns  # a run may come here again
+            return load(
+                ("denoiser", str(path), stamp),
+                lambda: load_denoiser(str(path), device=self.context.device),
+            )
+        except (FileNotFoundError, NotHere, BadWeights) as error:  # a run makes room for newer ones
+            raise NotHere("this model is not kept any more; take one of another step") from error
 
     # --- what the browser asks again and again ----------------------------------------------------
 
@@ -339,14 +408,16 @@ class DiffusionStudio:
         """What one run does, and what has come to its curve and to its pictures."""
         try:
             now = self.studio.status(name)
+            made = self.studio.about(name).made
             curve = self.studio.curve(name, _as_mark(at))
             sheets = self.studio.sheets(name)
         except NotHere:
             return {"gone": True}
-        except BadRun as error:
-            return {"broken": str(error)}
+        except BadRun:
+            return {"broken": BROKEN}
         return {
             **status_data(now),
+            "made": made,
             "points": curve.points,
             "at": list(curve.at),
             "anew": curve.anew,
@@ -436,8 +507,7 @@ class DiffusionStudio:
             place = _place(run, _whole(step, "step"))
             _, asked = self.asked(*place, _whole(seed, "seed"))
             *_, last = asked.steps(torch.arange(asked.count))
-            columns = asked.count // ROWS
-            return plot.enlarged(plot.grid((last.x + 1) / 2, columns=columns, gap=1))
+            return sheet_of(as_bytes(last.x), asked.count // ROWS)
 
     def status_of(self, name: str) -> dict[str, Any]:
         """A run's name and what it does."""
@@ -503,8 +573,8 @@ class DiffusionStudio:
         try:
             about, now = self.studio.about(name), self.studio.status(name)
             sheets = self.studio.sheets(name)
-        except MmfmError as error:
-            return {"name": name, "broken": str(error)}
+        except (BadRun, NotHere):
+            return {"name": name, "broken": BROKEN}
         return {
             "name": name,
             "made": about.made,
@@ -553,10 +623,11 @@ class DiffusionStudio:
     def complain(self, error: MmfmError, visit: Visit) -> None:
         """Say what went wrong, in the visitor's language where known."""
         say = WORDS[visit.lang]
+        key = next((key for kind, key in SAID if isinstance(error, kind)), None)
         if isinstance(error, Told):
             gr.Warning(escape(str(error)))  # Gradio shows a message as HTML
-        elif isinstance(error, OutOfSpace):
-            gr.Warning(escape(say["error_OutOfSpace"]))
+        elif key is not None:
+            gr.Warning(escape(say[key].format(count=MOST_RUNS)))
         else:
             complain(error, say)
 
@@ -573,6 +644,14 @@ def _place(name: object, step: object) -> tuple[str, int]:
     if not isinstance(name, str) or type(step) is not int or not 0 <= step < 10**9:
         raise BadInput("a run's name and a step of it are needed")
     return name, step
+
+
+def _shown(event: gr.EventData) -> Shown:
+    """What a browser says that it shows."""
+    name, step = _place(getattr(event, "run", None), getattr(event, "step", None))
+    other = getattr(event, "beside", None)
+    beside = None if other is None else _place(other, getattr(event, "beside_step", None))
+    return Shown(name, step, beside)
 
 
 def _as_mark(at: object) -> tuple[str, int] | None:
@@ -593,11 +672,30 @@ def _whole(number: float | None, name: str) -> int:
 
 # --- what the browser is sent ---------------------------------------------------------------------
 
+BROKEN = WORDS["en"]["half_there_text"]
+
 
 def status_data(now: Status) -> dict[str, Any]:
-    """What a run does; JSON knows no NaN."""
-    shown = {**asdict(now), "progress": now.progress, "left": now.left}
-    return {**shown, "loss": now.loss if math.isfinite(now.loss) else None}
+    """What a run does; JSON knows no NaN, and where files lie is the owner's business."""
+    trouble = trouble_of(now)
+    return {
+        **asdict(now),
+        "progress": now.progress,
+        "left": now.left,
+        "loss": now.loss if math.isfinite(now.loss) else None,
+        "trouble": trouble,
+        "error": "" if trouble is None else WORDS["en"][trouble],
+    }
+
+
+def trouble_of(now: Status) -> str | None:
+    """Which words say what went wrong. The error itself may name files of the server."""
+    if not now.error and not now.kind:
+        return None
+    if "the loss became" in now.error:
+        return "error_nan"
+    key = f"error_{now.kind}"
+    return key if key in WORDS["en"] else "error_other"
 
 
 def source_data(source: Source) -> dict[str, Any]:

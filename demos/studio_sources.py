@@ -3,6 +3,7 @@
 A visitor names a source by its id in a list that the server has made, never a path.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,18 @@ _LOOKED_AT = 400  # entries of a folder, to see what it holds
 
 NUMERALS = digits.MNIST.classes
 KNOWN = {"mnist": NUMERALS, "fashion": digits.FASHION.classes, "digits": NUMERALS}
+
+
+class NoSource(BadInput):
+    """What was asked for is not here to learn from."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name  # as a stranger wrote it
+
+
+class SameName(NoSource):
+    """Several folders are called so."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +61,22 @@ def _is_here(name: str) -> bool:
 
 def _folders(allowed: Sequence[Path]) -> Iterator[Source]:
     """Allowed folders that hold pictures or classes of them, and such folders right inside them."""
-    candidates = [folder for root in allowed for folder in (root, *_inside(root))]
+    candidates = dict.fromkeys(folder for root in allowed for folder in (root, *_inside(root)))
     found = 0
     for folder in candidates:
         classes = [child.name for child in _inside(folder) if _has_file(child)]
         if (len(classes) >= 2 or _has_file(folder)) and found < MOST_FOLDERS:
             found += 1
             labels = tuple(classes) if 2 <= len(classes) <= MOST_LABELS else ()
-            yield Source(f"folder-{found}", os.fspath(folder), labels, name=folder.name)
+            yield Source(_id(folder), os.fspath(folder), labels, name=folder.name)
+
+
+def _id(folder: Path) -> str:
+    """What a folder is asked for by: the same one later, whatever has come into the list.
+
+    Where the folder lies can't be read from it.
+    """
+    return f"folder-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -96,18 +117,25 @@ def as_choice(wish: object, allowed: Sequence[Path]) -> Choice:
     if "data" in rest:
         raise BadInput("data are chosen by their source, not by a path")
     there = sources(allowed)
-    source = next((one for one in there if asked in (one.id, written(one.data))), None)
-    if source is None:
-        raise BadInput(f"no data {str(asked)!r:.60} here; there are {_listed(there)}")
+    found = [one for one in there if asked in (one.id, written(one.data))]
+    name = f"{asked!s:.60}"
+    if not found:
+        raise NoSource(name, f"no data {name!r} here; there are {_listed(there)}")
+    if len(found) > 1:
+        ids = ", ".join(one.id for one in found)
+        raise SameName(name, f"{len(found)} folders are called {name!r}; name one by its id: {ids}")
+    source = found[0]
     choice = Choice.of({**rest, "data": source.data})
     if source.labels:
         if strange := [label for label in choice.labels if label not in source.labels]:
             known = ", ".join(source.labels)
-            raise BadInput(f"no label {strange[0]!r:.60} in {source.id}; it has {known:.200}")
+            called = written(source.data)
+            raise BadInput(f"no label {strange[0]!r:.60} in {called}; it has {known:.200}")
         if set(choice.labels) == set(source.labels):
             choice = replace(choice, labels=())
     elif choice.labels:
-        raise BadInput(f"{source.id} has no labels to choose from; leave them out")
+        called = written(source.data)
+        raise BadInput(f"{called} has no labels to choose from; leave them out")
     return choice
 
 

@@ -43,6 +43,8 @@ WORDS: dict[str, dict[str, str]] = {
         "noise_most": "Almost nothing is left. What comes back is mostly the model’s own idea.",
         "noise_all": "Nothing of it is left. Whatever comes back, the model has made up.",
         "noise_erased": "An erased part begins as pure noise. All else stays as you drew it.",
+        "noise_leaps": "This model was made to leap to a picture out of pure noise. From here it "
+        "may never have been taught to go, and what comes back may be poor.",
         # the way back
         "step_watch": "Watch what comes back",
         "guess_back": "Your guess: will your {digit} come back as {a} {digit}?",
@@ -140,6 +142,7 @@ WORDS: dict[str, dict[str, str]] = {
         "restored_other": "The settings are back; the model {model} is not here, so another one "
         "draws.",
         "taken": "There are no settings of mmfm in this picture, so it was taken as a drawing.",
+        "blank": "Nothing is drawn on this picture. Take one of dark ink on bright paper",
         "other_kind": "This picture was made by another part of mmfm; its settings do not fit here",
         "later": "A later version of mmfm wrote the settings in this picture; update mmfm to read "
         "them",
@@ -216,6 +219,8 @@ WORDS: dict[str, dict[str, str]] = {
         "noise_most": "남은 것이 거의 없어요. 돌아오는 것은 대부분 모델의 생각이에요.",
         "noise_all": "그림은 흔적도 없어요. 무엇이 돌아오든 모델이 지어낸 거예요.",
         "noise_erased": "지운 곳은 언제나 순수한 노이즈에서 시작해요. 나머지는 그린 그대로 남아요.",
+        "noise_leaps": "순수한 노이즈에서 그림으로 한 번에 뛰도록 만든 모델이에요. 여기서 출발하는 "
+        "법은 배우지 않았을 수 있어서, 돌아오는 그림이 엉성할 수 있어요.",
         "step_watch": "무엇이 돌아오는지 봐요",
         "guess_back": "맞혀 보세요. 이만한 노이즈에서 {digit} 그대로 돌아올까요?",
         "guess_told": "맞혀 보세요. 이 그림의 끝은 {digit}일까요?",
@@ -309,6 +314,7 @@ WORDS: dict[str, dict[str, str]] = {
         "restored": "저장할 때의 모습 그대로예요.",
         "restored_other": "설정은 돌아왔어요. 모델 {model}: 여기에 없어서 다른 모델이 그려요.",
         "taken": "이 그림에는 mmfm의 설정이 없어서 그림으로만 가져왔어요.",
+        "blank": "그려진 것이 없는 그림이에요. 밝은 종이에 어두운 잉크로 그린 그림을 골라 주세요",
         "other_kind": "mmfm의 다른 기능으로 만든 그림이라 설정이 여기에 맞지 않아요",
         "later": "더 새로운 mmfm이 설정을 적은 그림이에요. mmfm을 업데이트하면 읽을 수 있어요",
         "damaged": "이 그림에 든 설정이 손상됐어요. 아무것도 바꾸지 않았어요",

@@ -111,7 +111,7 @@ WORDS: dict[str, dict[str, str]] = {
         "distance_title": "Energy distance between what came out and the points: 0 if they are "
         "alike",
         "copies": "Copies",
-        "copies_title": "Dots that lie on one of the points; about 3% do by chance",
+        "copies_title": "Dots that lie on one of the points; a few do by chance",
         "needs": "Needs",
         "needs_title": "Steps until it is about as near as the best one here gets",
         "needs_more": "over {most} steps",
@@ -158,6 +158,11 @@ WORDS: dict[str, dict[str, str]] = {
         "unsigned": "This picture holds no settings of mmfm.",
         "later": "This picture was saved by a later version of mmfm.",
         "not_plane": "This picture was made elsewhere in mmfm: open it there.",
+        "damaged": "This is no picture, or the settings in it are damaged or not possible here. "
+        "Nothing was changed.",
+        "too_large": "No picture of at most {most} MB was sent.",
+        "impossible": "That is not possible here, and nothing was changed. Load the page anew, and "
+        "try again.",
         "lessons": "What am I looking at?",
         "lesson_arrows": "The arrows",
         "lesson_arrows_text": "A diffusion model is a field of arrows that changes with time. In "
@@ -281,7 +286,7 @@ WORDS: dict[str, dict[str, str]] = {
         "distance": "거리",
         "distance_title": "나온 점들과 배울 점들 사이의 에너지 거리예요. 서로 같으면 0이에요",
         "copies": "복사",
-        "copies_title": "배운 점 위에 놓인 점의 비율이에요. 우연히도 3%쯤은 그래요",
+        "copies_title": "배운 점 위에 놓인 점의 비율이에요. 우연히 그런 점도 조금 있어요",
         "needs": "필요한 걸음",
         "needs_title": "여기서 가장 좋은 것만큼 가까워질 때까지의 걸음 수예요",
         "needs_more": "{most}걸음 넘게",
@@ -324,6 +329,11 @@ WORDS: dict[str, dict[str, str]] = {
         "unsigned": "이 그림에는 mmfm 설정이 없어요.",
         "later": "더 새로운 mmfm에서 저장한 그림이에요.",
         "not_plane": "mmfm의 다른 곳에서 만든 그림이에요. 그곳에서 열어 주세요.",
+        "damaged": "그림이 아니거나, 그림에 든 설정이 손상됐거나 여기서 쓸 수 없어요. 아무것도 "
+        "바꾸지 않았어요.",
+        "too_large": "그림을 받지 못했어요. {most}MB 이하의 그림을 보내 주세요.",
+        "impossible": "여기서는 할 수 없는 요청이라 아무것도 바꾸지 않았어요. 페이지를 새로 고치고 "
+        "다시 해 보세요.",
         "lessons": "지금 무엇을 보고 있나요?",
         "lesson_arrows": "화살표",
         "lesson_arrows_text": "확산 모델은 시간에 따라 바뀌는 화살표들이에요. 노이즈가 강할 때는 "

@@ -56,6 +56,12 @@ WORDS: dict[str, dict[str, str]] = {
         "start": "Start training",
         "no_labels": "Choose at least one thing to draw.",
         "restored": "The settings of that picture are back. Start trains the same again.",
+        "restored_change": "It showed two runs: when the first one has drawn something, the change "
+        "that made the second one is ready under “Change one thing”.",
+        "restored_two": "It showed two runs that differ in more than one thing; these are the "
+        "settings of the first one.",
+        "restored_noise": "“Draw from other noise” begins with its noise, no. {seed}.",
+        "neighbour": "Take those of the other run",
         # before anything is trained
         "empty_title": "Nothing learned yet",
         "empty_text": "Noise is all that a new model draws. Press Start: step by step, digits "
@@ -66,10 +72,10 @@ WORDS: dict[str, dict[str, str]] = {
         "no_runs": "None yet. A run is kept on this machine: close the page, come back, go on.",
         "run_label": "{name}: {state}",
         "half_there": "half there",
-        "half_there_text": "The folder of this run is half there or damaged ({reason}).",
+        "half_there_text": "The folder of this run is half there, damaged, or of another version "
+        "of mmfm. Update mmfm, or delete it.",
         "gone": "This run is gone.",
         "lost": "The server does not answer. Training goes on without it; trying again…",
-        "state_new": "new",
         "state_starting": "Getting ready…",
         "state_loading": "Reading the data…",
         "state_training": "Training",
@@ -157,7 +163,6 @@ WORDS: dict[str, dict[str, str]] = {
         "guess_open": "no idea, surprise me",
         "begin_change": "Train it and compare",
         "first_guess": "Guess first: it begins when you have.",
-        "nothing_changed": "Choose another value first.",
         "as_before": "as it was",
         "compare": "Beside it",
         "compare_none": "nothing",
@@ -181,13 +186,31 @@ WORDS: dict[str, dict[str, str]] = {
         "rate helps.",
         "error_Offline": "These data are not on this machine, and they cannot be downloaded: "
         "there is no network. Take the small digits, which are always here.",
+        "error_NotHere": "Its data are not where they were: their folder was moved, renamed or "
+        "deleted. Put it back, and go on.",
+        "error_BadData": "Its data cannot be used: they are too few, damaged, or no pictures at "
+        "all. Mend them, and go on.",
+        "error_BadRun": "Its data are not what they were when it began, or its own files are "
+        "damaged. Put the data back, or start a new run.",
         "error_OutOfSpace": "The disk is full. Delete some runs or other files; what was learned "
         "is kept up to the last checkpoint.",
         "error_InUse": "Another process is training, so this one rests. Go on when that has ended.",
-        "error_other": "It ended with an error: {reason}",
+        "error_other": "It ended with an error. Which one it was stands in its folder, in "
+        "state.json or process.log; what was learned is kept up to the last checkpoint.",
+        "in_use": "Another process is at work there. Wait a moment, and try again.",
+        "not_there": "That is not there any more. Take another run, or another step.",
+        "too_many": "{count} runs are kept here, and no more. Delete some that are not needed.",
+        "no_source": "The data of these settings are not here: {name}. Pictures of your own come "
+        "with --allow and their folder, when mmfm is started.",
+        "same_name": "Several folders here are called {name}, so it cannot be told which one is "
+        "meant. Choose it under “Data”.",
         "not_ours": "There are no settings of mmfm in this picture: another program made it, or "
         "took them out.",
         "of_later": "The settings in this picture are of a later mmfm. Update mmfm to open it.",
+        "of_elsewhere": "Another page of mmfm made this picture, and it was not trained here. Open "
+        "it there.",
+        "damaged": "The settings in this picture are damaged, or not possible with these data. "
+        "Nothing was changed.",
         "lessons": "What am I looking at?",
         "lesson_noise": "From noise to digit",
         "lesson_noise_text": "The model starts from random dots and asks itself many times: "
@@ -267,6 +290,12 @@ WORDS: dict[str, dict[str, str]] = {
         "start": "학습 시작",
         "no_labels": "그리게 할 것을 하나 이상 골라 주세요.",
         "restored": "그림에 들어 있던 설정을 불러왔어요. 시작을 누르면 똑같이 다시 학습해요.",
+        "restored_change": "학습 두 개가 나란히 있던 그림이에요. 첫 번째 학습이 그림을 그리기 "
+        "시작하면, 두 번째에서 바꾼 것이 ‘하나만 바꿔 보기’에 준비돼요.",
+        "restored_two": "설정이 두 가지 이상 다른 두 학습의 그림이에요. 지금 보이는 것은 첫 번째 "
+        "설정이에요.",
+        "restored_noise": "‘다른 노이즈로 그리기’는 그림의 노이즈 {seed}번부터 시작해요.",
+        "neighbour": "다른 쪽 설정 가져오기",
         "empty_title": "아직 배운 것이 없어요",
         "empty_text": "새 모델은 노이즈밖에 못 그려요. 시작을 누르면 그 속에서 숫자가 조금씩 "
         "나타나요.",
@@ -276,10 +305,10 @@ WORDS: dict[str, dict[str, str]] = {
         "수 있어요.",
         "run_label": "{name}: {state}",
         "half_there": "불완전해요",
-        "half_there_text": "이 학습의 폴더가 불완전하거나 손상됐어요 ({reason}).",
+        "half_there_text": "이 학습의 폴더가 불완전하거나 손상됐거나, 다른 버전의 mmfm이 만든 "
+        "거예요. mmfm을 업데이트하거나 이 학습을 지워 주세요.",
         "gone": "이 학습은 이제 없어요.",
         "lost": "서버가 응답하지 않아요. 학습은 서버 없이도 계속돼요. 다시 시도하고 있어요…",
-        "state_new": "새로 만듦",
         "state_starting": "준비하고 있어요…",
         "state_loading": "데이터를 읽고 있어요…",
         "state_training": "학습 중",
@@ -364,7 +393,6 @@ WORDS: dict[str, dict[str, str]] = {
         "guess_open": "모르겠어요, 놀래켜 주세요",
         "begin_change": "학습하고 비교하기",
         "first_guess": "먼저 맞혀 보세요. 그다음에 시작해요.",
-        "nothing_changed": "먼저 다른 값을 골라 주세요.",
         "as_before": "원래대로",
         "compare": "나란히 볼 것",
         "compare_none": "없음",
@@ -386,12 +414,30 @@ WORDS: dict[str, dict[str, str]] = {
         "나아져요.",
         "error_Offline": "이 데이터는 이 컴퓨터에 없고, 네트워크가 없어서 내려받을 수도 없어요. "
         "언제나 쓸 수 있는 작은 숫자를 골라 보세요.",
+        "error_NotHere": "데이터가 있던 자리에 없어요. 폴더를 옮겼거나 이름을 바꿨거나 지운 것 "
+        "같아요. 되돌려 놓고 이어 가세요.",
+        "error_BadData": "쓸 수 없는 데이터예요. 너무 적거나 손상됐거나 그림이 아니에요. 고친 다음 "
+        "이어 가세요.",
+        "error_BadRun": "데이터가 시작할 때와 다르거나 이 학습의 파일이 손상됐어요. 데이터를 "
+        "되돌려 놓거나 새로 학습해 주세요.",
         "error_OutOfSpace": "디스크가 가득 찼어요. 학습이나 다른 파일을 지워 주세요. 배운 것은 "
         "마지막 체크포인트까지 남아 있어요.",
         "error_InUse": "다른 프로세스가 학습하고 있어서 쉬고 있어요. 그쪽이 끝나면 이어 가세요.",
-        "error_other": "오류로 끝났어요: {reason}",
+        "error_other": "오류로 끝났어요. 어떤 오류인지는 학습 폴더의 state.json이나 process.log에 "
+        "적혀 있어요. 배운 것은 마지막 체크포인트까지 남아 있어요.",
+        "in_use": "다른 프로세스가 쓰고 있어요. 잠시 뒤에 다시 해 보세요.",
+        "not_there": "이제 여기에 없어요. 다른 학습이나 다른 걸음을 골라 주세요.",
+        "too_many": "학습은 {count}개까지 저장할 수 있어요. 필요 없는 것을 지워 주세요.",
+        "no_source": "이 설정의 데이터가 여기에 없어요: {name}. 내 그림을 쓰려면 mmfm을 --allow "
+        "옵션과 그 폴더로 시작해 주세요.",
+        "same_name": "이름이 같은 폴더가 여러 개라서 어느 것인지 알 수 없어요: {name}. "
+        "‘데이터’에서 직접 골라 주세요.",
         "not_ours": "이 그림에는 mmfm의 설정이 없어요. 다른 프로그램이 만들었거나 설정을 지웠어요.",
         "of_later": "이 그림의 설정은 더 새로운 mmfm의 것이에요. mmfm을 업데이트하면 열 수 있어요.",
+        "of_elsewhere": "mmfm의 다른 페이지에서 만든 그림이에요. 여기서 학습한 것이 아니니 그 "
+        "페이지에서 열어 주세요.",
+        "damaged": "이 그림에 든 설정이 손상됐거나 이 데이터로는 쓸 수 없어요. 아무것도 바꾸지 "
+        "않았어요.",
         "lessons": "지금 무엇을 보고 있나요?",
         "lesson_noise": "노이즈에서 숫자로",
         "lesson_noise_text": "모델은 무작위 점에서 시작해 여러 번 스스로 물어요. 그림은 어느 "

@@ -42,6 +42,15 @@ def test_every_command_of_the_readme_exists() -> None:
             assert option in said.output, f"{option} of {line!r}"
 
 
+def test_the_readme_presents_every_page() -> None:
+    pages = re.findall(
+        r'^        "(\w+)": \w+,', (ROOT / "demos" / "app.py").read_text(), re.MULTILINE
+    )
+    assert len(pages) == 7, "the README counts them"
+    for page in pages:
+        assert f"mmfm demo {page}" in README, page
+
+
 def test_every_link_of_the_readme_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if "://" not in target:

@@ -225,6 +225,8 @@ function drawGo(erased) {
 
 function noiseWords(share) {
   const say = data.words;
+  // From anywhere else than pure noise it was not taught to leap.
+  if (data.leaps && share < 1) return say.noise_leaps;
   if (share < 0.35) return say.noise_little;
   if (share < 0.6) return say.noise_some;
   if (share < 0.8) return say.noise_much;

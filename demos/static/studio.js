@@ -18,7 +18,7 @@ let data; // words, options, sources
 let runs = []; // all of them, in short
 let view = { run: null, beside: null }; // whose pictures are shown
 let known = new Map(); // name -> what has come of it
-let images = new Map(); // "name/step" -> {image, read}; null while it is on its way
+let images = new Map(); // by `keyOf` -> {image, read}; null while it is on its way
 let fetching = 0;
 let form = null; // what the controls say
 let change = null; // {field, value, guess}: the one thing that is to be another
@@ -27,6 +27,9 @@ let place = null; // where one is on the axis; null: at the newest
 let playing = null; // the timer
 let redrawn = null; // drawn from other noise, in place of a sheet
 let seed = 0; // of the next noise
+let awaited = null; // the seed of what is being drawn, unless it was left since
+let prepared = null; // {field, value}: the change that a restored picture showed
+let neighbour = null; // the choice of the other run in it, where more than one thing differs
 let asked = null; // the last request, to be made again when another run makes way
 let wanting = null; // the name of a run that is to be deleted, if the person is sure
 let polling = false;
@@ -181,6 +184,9 @@ function hearRun(name, news) {
 
 const sheetsOf = (name) => known.get(name)?.sheets ?? null;
 
+// A run that was deleted may have left its name to another one: it was not made at the same time.
+const keyOf = (name, step) => `${name}/${known.get(name)?.made}/${step}`;
+
 // When a step was taken, in seconds of training.
 function secondsAt(name, step) {
   const points = known.get(name)?.points ?? [];
@@ -231,7 +237,7 @@ const stepHere = (name, at = here()) => until(name, at).at(-1) ?? null;
 // The last of them that has come to the browser.
 const stepShown = (name, at) =>
   until(name, at)
-    .filter((step) => images.get(`${name}/${step}`))
+    .filter((step) => images.get(keyOf(name, step)))
     .at(-1) ?? null;
 
 function fetchNext() {
@@ -244,16 +250,18 @@ function fetchNext() {
   });
   const longest = Math.max(0, ...queues.map((queue) => queue.length));
   const wanted = Array.from({ length: longest }, (_, i) => queues.map((queue) => queue[i])).flat();
-  const next = wanted.filter(Boolean).find(([name, step]) => !images.has(`${name}/${step}`));
+  const next = wanted.filter(Boolean).find((place) => !images.has(keyOf(...place)));
   if (!next) return;
   const [name, step] = next;
-  const key = `${name}/${step}`;
+  const key = keyOf(name, step);
+  // What did not come is asked for again, but not at once: there may be a reason.
+  const again = () => setTimeout(() => images.delete(key), SELDOM);
   images.set(key, null);
   fetching += 1;
   server
     .sheet({ run: name, step })
-    .then((found) => found && show(key, found))
-    .catch(() => images.delete(key))
+    .then((found) => (found ? show(key, found) : again()))
+    .catch(again)
     .finally(() => {
       fetching -= 1;
       fetchNext();
@@ -272,12 +280,12 @@ async function show(key, { address, read }) {
 
 // Which share of a sheet can be read; null where there is no judge, or it has not come yet.
 function shareOf(name, step) {
-  const read = images.get(`${name}/${step}`)?.read;
+  const read = images.get(keyOf(name, step))?.read;
   return read ? [...read].filter((mark) => mark === "1").length / read.length : null;
 }
 
 const isJudged = (name) =>
-  (sheetsOf(name)?.steps ?? []).some((step) => images.get(`${name}/${step}`)?.read);
+  (sheetsOf(name)?.steps ?? []).some((step) => images.get(keyOf(name, step))?.read);
 
 // Shares of readable pictures, by time or step.
 function shares(name) {
@@ -329,7 +337,7 @@ function drawBar() {
   const gone = state === "gone";
   put(parts.summary, run && !run.broken ? summary(run) : "");
   let said = gone ? say.gone : say[`state_${state}`];
-  if (now?.broken) said = fill(say.half_there_text, { reason: now.broken });
+  if (now?.broken) said = say.half_there_text;
   else if (now?.asked && !gone) said = say[`asked_${now.asked}`];
   put(parts.state, said);
   parts.state.dataset.state = now?.asked && !gone ? "asked" : state;
@@ -358,9 +366,9 @@ function drawBar() {
   }
   if (now?.left_out) facts.push(fill(say.left_out, { count: number(now.left_out) }));
   put(parts.facts, facts.join(" · "));
-  const note = troubleOf(now, state) ?? say[`note_${state}`] ?? "";
+  const note = say[now?.trouble] ?? say[`note_${state}`] ?? "";
   put(parts.note, note);
-  parts.note.classList.toggle("trouble", state === "failed" || Boolean(now?.error));
+  parts.note.classList.toggle("trouble", state === "failed" || Boolean(now?.trouble));
   parts.note.hidden = !note;
 
   const waits = Boolean(now?.asked);
@@ -388,14 +396,6 @@ function drawBar() {
 function meanSpeed(now) {
   const last = now.points.slice(-12);
   return last.length ? last.reduce((sum, point) => sum + point[2], 0) / last.length : now.speed;
-}
-
-function troubleOf(now, state) {
-  if (!now?.error) return null;
-  const say = data.words;
-  if (/the loss became/.test(now.error)) return say.error_nan;
-  if (state === "interrupted" && !now.kind) return `${say.note_interrupted} (${now.error})`;
-  return say[`error_${now.kind}`] ?? fill(say.error_other, { reason: now.error });
 }
 
 // What was chosen, in a line.
@@ -429,7 +429,7 @@ function drawPictures() {
     const layout = sheetsOf(name);
     const mine = redrawn?.run === name;
     const step = stepShown(name, at);
-    const picture = step === null ? null : images.get(`${name}/${step}`);
+    const picture = step === null ? null : images.get(keyOf(name, step));
     column.waiting.hidden = Boolean(picture) || mine;
     column.canvas.hidden = !picture && !mine;
     drawLabels(column, layout);
@@ -557,7 +557,7 @@ function drawCurves() {
 // What a change has done, as far as both have trained: {outcome, before, after, at}, or null.
 function outcomeOf(first, second) {
   const now = known.get(second);
-  if (/the loss became/.test(now?.error ?? "")) return { outcome: "broken" };
+  if (now?.trouble === "error_nan") return { outcome: "broken" };
   const [a, b] = [first, second].map((name) =>
     (sheetsOf(name)?.steps ?? [])
       .map((step) => [secondsAt(name, step), shareOf(name, step)])
@@ -665,14 +665,16 @@ function openRun(run) {
 function go(run, beside = null) {
   halt();
   view = { run, beside };
-  place = redrawn = change = wanting = asked = null;
+  place = change = wanting = asked = null;
+  leaveRedrawn();
   stateSaid = "";
   for (const name of known.keys()) if (!shown().includes(name)) known.delete(name);
   if (beside) axis = "time";
   note();
   drawRuns();
   drawBusy();
-  drawChange(true);
+  delete parts.changing.dataset.of; // a run of this name may have been another one
+  drawChange();
   draw();
   hurry();
 }
@@ -716,6 +718,9 @@ function send(event, detail) {
   trigger(event, detail);
 }
 
+// A press more, before the first one is answered, would begin a training more.
+const isAsking = () => asked !== null && !asked.busy;
+
 function act(what) {
   const name = target();
   const now = known.get(name);
@@ -729,6 +734,7 @@ function act(what) {
 
 // What was asked for once more, now that the other run may be paused.
 function insist() {
+  if (!asked?.busy) return;
   const { event, detail } = asked;
   send(event, { ...detail, instead: true });
   draw();
@@ -740,7 +746,8 @@ function hearAnswer(news) {
     const name = target();
     const now = known.get(name);
     if (now) known.set(name, { ...now, asked: "" });
-    asked = news.busy ? { ...asked, busy: news.busy } : null;
+    // Whoever went elsewhere meanwhile has asked for nothing any more.
+    asked = news.busy && asked ? { ...asked, busy: news.busy } : null;
     parts.starts.forEach((start) => start.removeAttribute("aria-busy"));
     drawBusy();
     hurry();
@@ -751,9 +758,17 @@ function hearAnswer(news) {
   hearList(news.runs);
   parts.starts.forEach((start) => start.removeAttribute("aria-busy"));
   drawBusy();
-  if (news.did === "begin") go(like ?? news.run, like ? news.run : null);
-  else if (news.did === "remove") go(view.beside ? view.run : null);
+  if (news.did === "begin") {
+    go(like ?? news.run, like ? news.run : null);
+    if (!like) prepare();
+  } else if (news.did === "remove") go(view.beside ? view.run : null);
   else hurry();
+}
+
+// The change that a picture showed stands ready beside the run that was begun by it.
+function prepare() {
+  if (prepared) change = { ...prepared, guess: null };
+  prepared = null;
 }
 
 function drawBusy() {
@@ -772,6 +787,7 @@ function drawBusy() {
 }
 
 function begin() {
+  if (isAsking()) return;
   const source = sourceOf(form.source);
   if (source?.labels.length && form.labels.length === 0 && !form.all) {
     put(parts.said, data.words.no_labels);
@@ -796,7 +812,7 @@ const wishOf = ({ source, labels, minutes, rate, schedule, objective, size, seed
 
 function travel(index) {
   const all = stops();
-  redrawn = null;
+  leaveRedrawn();
   place = all[index] ?? null;
   if (place !== null && index >= all.length - 1 && shown().length === 1) place = null;
   draw();
@@ -828,23 +844,32 @@ function redraw() {
   const step = stepHere(name);
   if (step === null) return;
   seed += 1;
+  awaited = seed;
   halt();
   trigger("redraw", { run: name, step, seed });
 }
 
+// Back to the sheets; what still comes of the drawing is not waited for.
+function leaveRedrawn() {
+  redrawn = awaited = null;
+}
+
 function hearDrawn(news) {
-  if (!news || news.failed || news.run !== view.run) return;
+  if (!news || news.failed || news.run !== view.run || news.seed !== awaited) return;
   redrawn = news;
   draw();
 }
 
 function keep(kind) {
   const [name, beside] = shown();
-  const detail = { kind, run: name, step: stepHere(name) };
+  const anew = redrawn?.run === name ? redrawn : null;
+  const detail = { kind, run: name, step: anew?.step ?? stepHere(name) };
   if (beside && stepHere(beside) !== null) {
     Object.assign(detail, { beside, beside_step: stepHere(beside) });
   }
-  trigger("keep", detail);
+  // What is seen is what is saved.
+  if (anew) trigger("keep_redrawn", { ...detail, seed: anew.seed });
+  else trigger("keep", detail);
 }
 
 function hearKept(news) {
@@ -858,6 +883,36 @@ function hearRestored(news) {
   if (!news) return;
   setForm(news.choice);
   go(null);
+  if (news.seed !== null) seed = news.seed - 1; // the next noise is that one
+  restoreBeside(news);
+  put(parts.said, restoredWords(news));
+}
+
+// Of two runs in a picture, the second one is a change of the first if one thing differs.
+function restoreBeside({ choice, beside }) {
+  const differs = (field) => JSON.stringify(choice[field]) !== JSON.stringify(beside[field]);
+  const fields = beside ? Object.keys(wishOf(choice)).filter(differs) : [];
+  const [field] = fields;
+  prepared = neighbour = null;
+  if (fields.length === 1 && CHANGED.includes(field)) prepared = { field, value: beside[field] };
+  else if (fields.length) neighbour = beside;
+  parts.neighbour.hidden = neighbour === null;
+}
+
+function restoredWords({ seed: drawn }) {
+  const say = data.words;
+  const said = [say.restored];
+  if (prepared) said.push(say.restored_change);
+  if (neighbour) said.push(say.restored_two);
+  if (drawn !== null) said.push(fill(say.restored_noise, { seed: drawn }));
+  return said.join(" ");
+}
+
+// The other run of a restored picture, in place of the one whose settings are in the form.
+function takeNeighbour() {
+  const other = wishOf(form);
+  setForm(neighbour);
+  neighbour = other;
   put(parts.said, data.words.restored);
 }
 
@@ -943,6 +998,8 @@ function build() {
   parts.said = make("p", { class: "said", "aria-live": "polite" });
   parts.start = button("go first", say.start, begin, { id: "studio_start" });
   parts.starts[0] = parts.start;
+  parts.neighbour = button("neighbour", say.neighbour, takeNeighbour);
+  parts.neighbour.hidden = neighbour === null;
   parts.busySetup = busyPart();
   const [before, after] = say.folder_hint.split("{option}");
   const hint = make("p", { class: "note" }, before, make("code", {}, "--allow"), after);
@@ -953,6 +1010,7 @@ function build() {
     parts.form,
     parts.start,
     parts.said,
+    parts.neighbour,
     parts.busySetup,
     hint,
   );
@@ -1081,12 +1139,13 @@ function build() {
   parts.play = button("play", say.play, play);
   parts.newest = button("newest", say.newest, () => {
     halt();
-    place = redrawn = null;
+    place = null;
+    leaveRedrawn();
     draw();
   });
   parts.redraw = button("redraw", say.redraw, redraw);
   parts.same = button("same", say.same_noise, () => {
-    redrawn = null;
+    leaveRedrawn();
     draw();
     parts.redraw.focus();
   });

@@ -172,12 +172,12 @@ function labelToggles(source) {
 
 const CHANGED = ["rate", "objective", "schedule", "size", "seed"];
 
-function drawChange(anew = false) {
+function drawChange() {
   if (view.run === null) return;
   const run = inShort(view.run);
   const fits = Boolean(run && !run.broken && sheetsOf(view.run));
   parts.changing.hidden = !fits;
-  if (!fits || (!anew && parts.changing.dataset.of === view.run)) return;
+  if (!fits || parts.changing.dataset.of === view.run) return;
   parts.changing.dataset.of = view.run;
   change ??= { field: "rate", value: null, guess: null };
   buildChange(run);
@@ -209,7 +209,10 @@ function buildChange(run) {
       : change.field === "rate"
         ? [0.03, 0.1, 0.3, 3, 10, 30].map((times) => Number((old * times).toPrecision(3)))
         : data.options[change.field];
-  const others = values.filter(
+  if (change.value === old) change.value = null;
+  // One that a picture brought may be none of these.
+  const own = change.value === null || values.includes(change.value) ? [] : [change.value];
+  const others = [...values, ...own].filter(
     (value) => value !== old && (change.field !== "rate" || (value >= 0.001 && value <= 100)),
   );
   change.value ??= others[change.field === "rate" ? others.findIndex((v) => v > old) : 0];
@@ -263,6 +266,7 @@ function buildChange(run) {
 }
 
 function beginChange(run) {
+  if (isAsking()) return;
   const { field, value, guess } = change;
   parts.starts[1].setAttribute("aria-busy", "true");
   send("begin", {

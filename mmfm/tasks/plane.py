@@ -259,8 +259,8 @@ def energy_distance(one: Places, other: Float[Tensor, "k 2"]) -> float:
 def copies(made: Places, points: Float[Tensor, "k 2"]) -> float:
     """The share of what was made that lies on a point which was shown.
 
-    On it means: nearer than a fifth of what is usual between neighbours. New points of the same
-    shape do so by chance, about three in a hundred.
+    On it means: nearer than a fifth of what is usual between neighbours. A few new points of the
+    same shape do so by chance.
     """
     between = torch.cdist(points.double(), points.double())
     between.fill_diagonal_(math.inf)

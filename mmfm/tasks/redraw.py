@@ -109,7 +109,11 @@ def redraw(den: Denoiser, drawing: Float[Tensor, "b c y x"], wish: Wish) -> Iter
     way = _way(den, wish.noise, how.steps)
     start = noise()
     drawing = drawing.to(start)
-    x = add_noise(drawing, start, Level(way.alpha[0], way.sigma[0]))
+    if wish.noise < 1:
+        x = add_noise(drawing, start, Level(way.alpha[0], way.sigma[0]))
+    else:
+        # As `generate` begins: some schedules would leave a trace of the drawing.
+        x = way.start(start) if den.ours else start
     condition = None if before is None else torch.full((len(x),), before, device=x.device)
     switched = _Switched(after, _time_between(way, turn))
 

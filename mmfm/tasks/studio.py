@@ -19,7 +19,8 @@ So a page that is closed or a server that ends takes nothing away. They speak by
     RUNS/.training.lock         held by the one that trains: there is one at a time
 
 A process that rests holds the model and the data in memory, so that a single step is quick; all of
-it is on the disk at that time, too. Importing this module is light: what trains comes later.
+it is on the disk at that time, too. Of several that rest the last one stays as it is when another
+run begins. Importing this module is light: what trains comes later.
 """
 
 import contextlib
@@ -34,10 +35,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 from filelock import FileLock, Timeout
 
@@ -77,6 +78,10 @@ START_SECONDS = 20.0  # within which a process takes its lock
 _LEAST_ROOM = 150_000_000  # bytes free on the disk, before a run is begun
 _TIGHT = 32_000_000  # bytes free: with fewer, a process that ended without a word had no room left
 _NAME = re.compile(r"[a-z]+-[1-9]\d{0,5}")
+
+
+class TooManyRuns(BadInput):
+    """More runs than are kept: some have to be removed first."""
 
 
 # --- what a person chooses ------------------------------------------------------------------------
@@ -194,7 +199,7 @@ class Status:
 
     state: State
     asked: Want | Literal[""] = ""  # what it has been asked for, and does not do yet
-    error: str = ""  # why it failed
+    error: str = ""  # why it failed; it may name files of this machine
     kind: str = ""  # which of `mmfm.errors` that was
     done: int = 0  # pictures read, or bytes that have come,
     total: int = 0  # of so many
@@ -288,7 +293,7 @@ class Studio:
     def status(self, name: str) -> Status:
         """What a run does, found out from its files: the process is asked nothing."""
         folder, about = self._folder(name), self.about(name)
-        told, wish = read_json(folder / "state.json") or {}, wish_in(folder)
+        told, wish = _state_in(folder), wish_in(folder)
         alive = _is_held(folder / ".lock")
         if (child := self._children.get(name)) is not None:
             child.poll()  # so that the system can forget one that has ended
@@ -296,7 +301,7 @@ class Studio:
         error, kind = str(told.get("error", "")), str(told.get("kind", ""))
         if state == "interrupted" and shutil.disk_usage(folder).free < _TIGHT:
             state, kind = "failed", "OutOfSpace"
-            error = f"no space left on the disk of {folder.parent}; the last checkpoint is intact"
+            error = "no space left on the disk of the runs; the last checkpoint is intact"
         elif state == "interrupted":
             error = _last_words(folder / "process.log")
         step, loss, speed, seconds = _last(folder / "live.jsonl") or (0, math.nan, 0.0, 0.0)
@@ -308,8 +313,8 @@ class Studio:
             kind=kind,
             done=counts[0] if state == "loading" else 0,
             total=counts[1] if state == "loading" else 0,
-            notes=tuple(map(str, told.get("notes", ()))),
-            left_out=int(told.get("left_out", 0)),
+            notes=tuple(told.get("notes", ())),
+            left_out=told.get("left_out", 0),
             step=step,
             loss=loss,
             speed=speed,
@@ -335,7 +340,7 @@ class Studio:
         child = self._children.get(name)
         if child is not None and child.poll() is not None:
             return False
-        return 0 <= time.time() - float(told.get("since", 0)) < START_SECONDS
+        return 0 <= time.time() - told.get("since", 0) < START_SECONDS
 
     def training(self) -> str | None:
         """The run that trains now, or is about to."""
@@ -361,7 +366,9 @@ class Studio:
         with self._desk():
             self._make_way(instead=instead)
             if len(self.names()) >= MOST_RUNS:
-                raise BadInput(f"{MOST_RUNS} runs are kept here; remove some that are not needed")
+                raise TooManyRuns(
+                    f"{MOST_RUNS} runs are kept here; remove some that are not needed"
+                )
             if shutil.disk_usage(self.folder).free < _LEAST_ROOM:
                 least = _LEAST_ROOM // 1_000_000
                 raise OutOfSpace(f"less than {least} MB are free on the disk; remove some runs")
@@ -441,9 +448,10 @@ class Studio:
         """The points that have come to the curve since `at`."""
         try:
             with (self._folder(name) / "live.jsonl").open("rb") as file:
-                mark = file.readline()
+                line = file.readline()
+                mark = line.decode(errors="replace").strip()
                 first = file.tell()
-                same = at is not None and at[0] == mark.decode().strip() and at[1] >= first
+                same = at is not None and at[0] == mark and at[1] >= first
                 file.seek(at[1] if at is not None and same else first)
                 begin, data = file.tell(), file.read()
         except FileNotFoundError:
@@ -452,7 +460,7 @@ class Studio:
         points = points_in(whole)
         if not same:
             points = thinned(points)
-        return Curve(points, (mark.decode().strip(), begin + len(whole)), anew=not same)
+        return Curve(points, (mark, begin + len(whole)), anew=not same)
 
     def sheets(self, name: str) -> Sheets | None:
         """Which pictures there are to look at; None while there is not even a run."""
@@ -492,7 +500,8 @@ class Studio:
     # --- how --------------------------------------------------------------------------------------
 
     def _folder(self, name: str) -> Path:
-        folder = self.folder / name if _NAME.fullmatch(name) else None
+        given: Any = name  # a stranger may have sent it
+        folder = self.folder / name if isinstance(given, str) and _NAME.fullmatch(name) else None
         if folder is None or not folder.is_dir():
             there = ", ".join(self.names()[:8]) or "none"
             raise NotHere(f"no run {name!r:.40}; there are: {there}")
@@ -506,13 +515,15 @@ class Studio:
             with FileLock(self.folder / ".desk.lock").acquire(timeout=10):
                 yield
         except Timeout as error:
-            raise InUse(f"{self.folder}: another process is at work there; try again") from error
+            raise InUse(
+                "another process is at work in the folder of the runs; try again"
+            ) from error
         except OSError as error:
             if error.errno in FULL:
-                raise OutOfSpace(f"no space left on the disk of {self.folder}") from error
+                raise OutOfSpace("no space left on the disk of the runs") from error
             raise BadInput(
-                f"{self.folder}: cannot be written ({error.strerror}); set MMFM_RUNS to a folder "
-                "that can"
+                f"the folder of the runs cannot be written ({error.strerror}); set MMFM_RUNS to "
+                "one that can"
             ) from error
 
     def _make_way(self, name: str = "", *, instead: bool) -> None:
@@ -522,6 +533,20 @@ class Studio:
         if not instead:
             raise InUse(f"{other} is training; pause it first, or let it come to its end")
         self.pause(other)
+
+    def _end_resting(self, name: str) -> None:
+        """Of those that rest in memory keep the last one: each of them has a model and its data."""
+        resting = [other for other in self.names() if other != name and self._rests(other)]
+        for other in sorted(resting, key=lambda one: wish_in(self.folder / one).turn)[:-1]:
+            self.stop(other)
+
+    def _rests(self, name: str) -> bool:
+        """Whether a run has a process that does not train, or has been asked not to."""
+        try:
+            now = self.status(name)
+        except (BadRun, NotHere):
+            return False
+        return now.asked == "pause" or (now.state == "paused" and not now.asked)
 
     def _make_folder(self, choice: Choice) -> str:
         word = choice.data if choice.data in ("mnist", "fashion", "digits") else "folder"
@@ -540,6 +565,7 @@ class Studio:
     def _send(self, name: str, want: Want, steps: int | None = None) -> None:
         """Say to the process of a run what is wanted; if there is none, make one."""
         folder = self._folder(name)
+        self._end_resting(name)
         ending = time.monotonic() + START_SECONDS
         while self._lives(name):
             if self.status(name).state in (*ACTIVE, "paused"):
@@ -572,18 +598,51 @@ class Wish:
 
 
 def wish_in(folder: Path) -> Wish:
+    """What is wanted of a run; refused where it can't be understood."""
     told = read_json(folder / "wish.json") or {}
-    steps = told.get("steps")
-    return Wish(
-        cast(Want, told.get("want", "pause")),
-        int(told.get("turn", 0)),
-        steps if type(steps) is int else None,
-    )
+    wish = Wish(told.get("want", "pause"), told.get("turn", 0), told.get("steps"))
+    steps: Any = wish.steps
+    if (
+        wish.want not in get_args(Want)
+        or not _is_count(wish.turn)
+        or not (steps is None or _is_count(steps))
+    ):
+        raise BadRun(f"{folder.name}: its wish.json is of another version; remove it")
+    return wish
 
 
 def _write_wish(folder: Path, want: Want, steps: int | None = None) -> None:
     turn = max(time.time_ns(), wish_in(folder).turn + 1)
     write_json(folder / "wish.json", {"want": want, "turn": turn, "steps": steps})
+
+
+def _state_in(folder: Path) -> dict[str, Any]:
+    """What state.json says; refused where it can't be understood."""
+    told = read_json(folder / "state.json") or {}
+    for name, fits in _SAID.items():
+        if name in told and not fits(told[name]):
+            raise BadRun(
+                f"{folder.name}: its state.json is of another version ({name} is "
+                f"{told[name]!r:.40}); remove it"
+            )
+    return told
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_SAID: dict[str, Callable[[object], bool]] = {
+    "state": lambda value: value in get_args(State),
+    "since": _is_number,
+    "notes": _are_texts,
+    **dict.fromkeys(("error", "kind"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(("turn", "pid", "done", "total", "left_out"), _is_count),
+}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -633,7 +692,19 @@ def _last_words(path: Path) -> str:
 
 
 def points_in(lines: bytes) -> list[Point]:
-    return [cast(Point, tuple(json.loads(line))) for line in lines.splitlines()]
+    """The points of a curve; refused where a line is none."""
+    try:
+        points = [json.loads(line) for line in lines.splitlines()]
+    except ValueError as error:
+        raise BadRun("the curve of a run, its live.jsonl, is damaged; remove it") from error
+    if not all(_is_point(point) for point in points):
+        raise BadRun("the curve of a run, its live.jsonl, is of another version; remove it")
+    return [cast(Point, tuple(point)) for point in points]
+
+
+def _is_point(value: object) -> bool:
+    numbers = isinstance(value, list) and [type(one) in (int, float) for one in value]
+    return numbers == [True] * 4
 
 
 def _last(path: Path) -> Point | None:

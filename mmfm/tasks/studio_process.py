@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _NICE = 10  # whoever looks at a page goes first
 _MOMENT = 0.08  # seconds of training in a line of the curve
 _RESTING = 600.0  # seconds after which a process that rests ends
+_WAITING = 15.0  # seconds that it waits for another one to make way
+_GLANCE = 0.1  # seconds between two looks at what is wished meanwhile
 
 
 class Live:
@@ -210,8 +212,11 @@ class Process:
             "device": about.device,
             "stop": stop,
         }
+        turn = FileLock(self.folder.parent / ".training.lock")
         try:
-            with FileLock(self.folder.parent / ".training.lock").acquire(timeout=15):
+            if not self._has_turn(turn):
+                return False
+            try:
                 self._say("loading")
                 if (self.run / "run.json").exists():
                     changes = {"minutes": choice.minutes, "steps": None, "threads": threads}
@@ -228,10 +233,23 @@ class Process:
                     last = report.step
                     live.add(last)
                 return last is None or last.progress >= 1
-        except Timeout as error:
-            raise InUse("another run is training; pause it first") from error
+            finally:
+                turn.release()
         except KeyboardInterrupt:  # while the data were read
             return False
+
+    def _has_turn(self, turn: FileLock) -> bool:
+        """Wait until the one that trains has made way; False: by then something else is wished."""
+        until = time.monotonic() + _WAITING
+        while not self._ended and not self._is_over():
+            try:
+                turn.acquire(timeout=_GLANCE)
+            except Timeout as error:
+                if time.monotonic() > until:
+                    raise InUse("another run is training; pause it first") from error
+            else:
+                return True
+        return False
 
     def _loading(self, done: int, total: int) -> None:
         """Tell how far the data have come, twice a second."""

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 import torch
 import visitors
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from gradio_client import Client, handle_file
 from mmfm.demos import app, denoise, denoise_kept, patches
 from mmfm.demos.denoise import OutOfTheNoise, Visit
-from mmfm.demos.denoise_asked import LIMITS, NAMES, as_asked
+from mmfm.demos.denoise_asked import LIMITS, NAMES, as_asked, from_link, refitted, usual
 from mmfm.demos.page import Context
 from mmfm.demos.words_denoise import WORDS
 from PIL import Image, ImageDraw, ImageSequence
@@ -30,7 +31,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from mmfm import keepsakes
 from mmfm.diffusion.samplers import SAMPLERS
-from mmfm.errors import BadInput
+from mmfm.errors import BadInput, NotHere
 from mmfm.models.checkpoints import save_denoiser
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.tasks.generate import as_bytes
@@ -279,6 +280,15 @@ def test_a_link_says_what_the_page_begins_with(
     assert {name: opening[name] for name in found} == found
 
 
+def test_a_model_that_draws_best_beyond_the_limits_opens_the_page_within_them():
+    config = DenoiserConfig(image_size=8, widths=(8, 8), depths=(1, 1), attention=())
+    den = Denoiser(config, sampling={"steps": 1000, "guidance": 20.0})
+    best, opening = usual(den), from_link({}, den)
+    assert (best.steps, best.guidance) == (opening["steps"], opening["guidance"]) == (100, 8.0)
+    wish = {**WISH, "drawing": text64(np.eye(8) * 255), "steps": best.steps, "noise": 0.5}
+    assert as_asked({**wish, "guidance": best.guidance}, den, SAY).wish.steps == 100
+
+
 # --- reading beforehand ---------------------------------------------------------------------------
 
 
@@ -320,6 +330,34 @@ def test_a_model_that_draws_no_digits_is_not_read_by_the_reader_of_digits(
     stage = other.show(visit)[4]
     assert (stage["size"], stage["channels"], stage["straight"]) == (12, 3, False)
     assert stage["labels"] == ["red", "blue"] and not stage["reader"]
+
+
+def test_a_network_of_diffusers_is_walked_and_taken_away_as_ours_are(tmp_path: Path):
+    net = UNet2DModel(
+        sample_size=28,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
+    folder = tmp_path / "stock"
+    DDPMPipeline(net, DDPMScheduler()).save_pretrained(folder)
+    other = OutOfTheNoise(Context("cpu", str(folder)))
+    assert other.names[0] == str(folder)
+    visit = other.first_visit("en")
+    stage = other.show(visit)[4]
+    assert stage["size"] == 28 and stage["labels"] == [] and not stage["leaps"]
+    for turn, (noise, sampler) in enumerate([(0.4, "ddim"), (1, "heun")], start=1):
+        *_, last = walked(other, visit, turn, noise=noise, sampler=sampler, guidance=None, steps=5)
+        assert last["over"] and len(last["frames"]) == 5
+        assert last["frames"][0]["share"] == pytest.approx(noise, abs=0.01)
+        assert as_image(last["end"]).shape == (28, 28, 1)
+        for kind in ("png", "gif"):
+            assert keepsakes.about(kept(other, visit, kind, turn))["noise"] == noise
 
 
 def test_a_model_whose_pictures_do_not_fit_is_refused_before_anything_is_served(tmp_path: Path):
@@ -416,6 +454,43 @@ def test_settings_of_another_model_come_back_with_the_model_that_is_here(
     assert brought["model"] == "mnist-nano" and "<b>gone</b>" in brought["note"]
 
 
+def test_what_a_model_drew_that_is_not_here_comes_back_as_far_as_another_one_can_draw_it(
+    page: OutOfTheNoise, visit: Visit, tmp_path: Path
+):
+    ink = np.zeros((12, 12))
+    ink[2:10, 6] = 255
+    erased = np.zeros((12, 12), bool)
+    erased[6:] = True
+    about = {
+        "kind": "redraw", "model": "few-of-twelve", **WISH, "noise": 1.0,
+        "drawing": text64(ink), "hidden": text64(np.packbits(erased)),
+        "label": "red", "label_after": "7", "switch_at": 0.5,
+        "sampler": "jump", "steps": 2, "guidance": None,
+    }  # fmt: skip
+    brought = page.open(visit, saved(tmp_path, keepsakes.png(seven(), about)))[4]["brought"]
+    assert "few-of-twelve" in brought["note"] and brought["model"] == "mnist-nano"
+    assert (brought["label"], brought["label_after"], brought["switch_at"]) == (None, "7", 0.5)
+    best = usual(page.den("mnist-nano"))
+    drawn = (brought["sampler"], brought["steps"], brought["guidance"])
+    assert drawn == (best.sampler, best.steps, best.guidance)
+    drawing = as_image(brought["drawing"])[..., 0]
+    assert drawing.shape == (28, 28) and drawing[10, 15] > 200 and drawing[:, :9].max() == 0
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(brought["hidden"]), np.uint8), count=784)
+    assert np.array_equal(bits.reshape(28, 28).any(axis=1), np.arange(28) >= 14)
+    again = {name: brought[name] for name in NAMES}
+    assert walked(page, visit, **again)[-1]["over"]
+
+
+@pytest.mark.parametrize("drawing", [None, "", "====", "%" * 64, text64(np.zeros(50)), [1]])
+def test_a_drawing_of_another_model_that_is_none_is_still_refused(
+    page: OutOfTheNoise, drawing: object
+):
+    den = page.den("mnist-nano")
+    told = {**WISH, "model": "gone", "drawing": drawing}
+    with pytest.raises(denoise.Told, match="28 × 28"):
+        as_asked(refitted(told, den), den, SAY)
+
+
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_settings_that_do_not_fit_are_told_and_nothing_is_lost(
     lang: str,
@@ -441,6 +516,9 @@ def test_settings_that_do_not_fit_are_told_and_nothing_is_lost(
         say["unreadable"].split("{")[0]: b"no picture",
     }
     monkeypatch.setattr(gr, "Warning", warnings.append)
+    blank = io.BytesIO()
+    Image.new("L", (60, 60), 255).save(blank, "PNG")
+    files[say["blank"]] = blank.getvalue()
     for number, (words, data) in enumerate(files.items()):
         shown = page.open(visit, saved(tmp_path, data, f"{number}.png"))
         assert [hasattr(part, "props") or isinstance(part, Visit) for part in shown] == [False] * 5
@@ -473,8 +551,22 @@ def test_the_page_takes_denoisers_and_nothing_else():
 def test_a_model_that_is_not_on_the_page_is_refused(
     page: OutOfTheNoise, visit: Visit, warnings: list[str]
 ):
-    page.switch(visit, "<i>mine</i>")
+    shown = page.switch(visit, "<i>mine</i>")
     assert "&lt;i&gt;mine" in warnings[0] and visit.model == "mnist-nano"
+    assert shown[3] == "mnist-nano"  # so that the list does not name what does not draw
+
+
+def test_of_a_model_that_cannot_be_shown_the_list_says_who_draws_instead(
+    page: OutOfTheNoise, visit: Visit, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def gone(name: str, device: str) -> Denoiser:
+        raise NotHere(f"{name} was here when the page was opened")
+
+    monkeypatch.setattr(page, "names", [*page.names, "removed"])
+    page.den("mnist-nano")
+    monkeypatch.setattr(denoise, "drawable", gone)
+    assert page.switch(visit, "removed")[3] == "mnist-nano" == visit.model
+    assert len(warnings) == 1
 
 
 # --- scripts --------------------------------------------------------------------------------------
@@ -524,7 +616,8 @@ def test_a_script_needs_no_picture_for_pure_noise_and_may_send_a_mask(
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        (1, 0, "Noise lies between"), (1, 7, "Noise lies between"), (1, "NaN", ""),
+        (1, 0, "Noise lies between"), (1, 7, "Noise lies between"),
+        (1, "NaN", "Noise lies between"),
         (2, "ten", "knows no ten"), (4, 3, "change"), (5, 1e9, "Steps lies"), (5, 2.5, "whole"),
         (6, "guess", "no sampler guess"), (7, -2, "Guidance lies"), (8, -1, "Noise number"),
         (0, None, "no picture was sent"),

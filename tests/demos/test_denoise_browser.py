@@ -478,6 +478,31 @@ def test_another_model_takes_the_same_drawing_at_its_own_size_and_without_labels
             visitor.close()
 
 
+def test_a_model_for_few_steps_says_that_it_was_taught_to_leap_out_of_pure_noise(
+    browser: Browser, tmp_path: Path
+) -> None:
+    config = DenoiserConfig(
+        image_size=12, widths=(8, 8), depths=(1, 1), attention=(), jumps="anywhere"
+    )
+    save_denoiser(Denoiser(config, tuple("0123456789"), {"steps": 2}), tmp_path / "fast")
+    with pytest.MonkeyPatch.context() as patch, app.private_gradio():
+        patch.setattr(app, "pages", lambda: {"patches": patches, "denoise": denoise})
+        with visitors.serving(app.build(Context("cpu", str(tmp_path / "fast")))) as address:
+            visitor = Visitor(browser, address, locale="en-US")
+            page = visitor.open()
+            note = page.locator("#denoise .watch > .note").first
+            expect(note).to_contain_text("made to leap to a picture out of pure noise")
+            slide(page, "noise", 100)
+            expect(note).to_contain_text("Nothing of it is left")
+            visitor.bring_back()
+            expect(page.locator("#denoise .summary")).to_contain_text("Jump, 2 steps")
+            page.locator("#denoise_model input").click()
+            page.get_by_role("option", name="mnist-nano").click()
+            slide(page, "noise", 60)
+            expect(note).to_contain_text("A shadow of it at most")
+            visitor.close()
+
+
 def test_a_korean_browser_reads_korean_and_the_other_language_keeps_what_was_done(
     browser: Browser, served: str
 ) -> None:

@@ -1,10 +1,12 @@
 """The Diffusion Studio answers scripts, keeps within its limits, and shows what is so."""
 
 import base64
+import html
 import io
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -17,23 +19,32 @@ import numpy as np
 import pytest
 import torch
 import visitors
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from mmfm.demos import app, diffusion_studio, patches, studio_sources
-from mmfm.demos.diffusion_studio import CHANGES, GUESSES, LESSONS, DiffusionStudio, Visit
+from mmfm.demos.diffusion_studio import (
+    CHANGES,
+    GUESSES,
+    LESSONS,
+    SAID,
+    DiffusionStudio,
+    Visit,
+    status_data,
+)
 from mmfm.demos.page import Context
 from mmfm.demos.studio_judge import Judge, tiles
-from mmfm.demos.studio_keep import wish_of
+from mmfm.demos.studio_keep import kept_in
 from mmfm.demos.studio_sources import as_choice, as_wish, sources
 from mmfm.demos.words_studio import WORDS
-from PIL import Image
+from PIL import Image, ImageSequence
 from studio_runs import TINY, end_all, trained
 
 from mmfm import keepsakes, plot
 from mmfm.data import digits
 from mmfm.errors import BadInput
 from mmfm.models.ruler import load_ruler, look
+from mmfm.tasks import studio as task
 from mmfm.tasks.generate import order
-from mmfm.tasks.studio import OBJECTIVES, SCHEDULES, SIZES, Choice, Sheets, Studio
+from mmfm.tasks.studio import OBJECTIVES, SCHEDULES, SIZES, Choice, Sheets, Status, Studio
 
 VISIT = Visit("en")
 
@@ -99,6 +110,7 @@ def test_whatever_can_be_chosen_has_a_name() -> None:
         assert all(field in say for field in CHANGES)
         assert all(f"lesson_{part}_text" in say for part in LESSONS)
         assert all(f"source_{name}" in say for name in studio_sources.KNOWN)
+        assert all(key in say for _, key in SAID)
 
 
 # --- what there is to learn from ------------------------------------------------------------------
@@ -135,13 +147,31 @@ def test_only_allowed_folders_are_offered_and_none_that_a_link_leads_to(tmp_path
         ("cat", ()),
         ("dog", ()),
     ]
-    choice = as_choice({"source": "folder-1", "labels": ["dog"]}, (own,))
+    choice = as_choice({"source": found[0].id, "labels": ["dog"]}, (own,))
     assert choice.data == str(own) and choice.labels == ("dog",)
     wish = as_wish(choice)
     assert wish["source"] == "folder/own" and str(tmp_path) not in json.dumps(wish)
     assert as_choice(wish, (own,)) == choice
     with pytest.raises(BadInput, match="no data 'folder/own' here"):
         as_choice(wish, ())
+
+
+def test_a_folder_is_asked_for_by_the_same_id_later_and_by_no_name_that_two_have(
+    tmp_path: Path,
+) -> None:
+    one, other = tmp_path / "a" / "own", tmp_path / "b" / "own"
+    for folder in (one / "cat", one / "dog", other / "cat", other / "dog"):
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(b"")
+    ids = {s.data: s.id for s in sources((one, other)) if s.name == "own"}
+    assert len(set(ids.values())) == 2
+    # One more folder, or another order, leaves the others their ids.
+    assert {s.data: s.id for s in sources((other, tmp_path, one)) if s.name == "own"} == ids
+    for folder in (one, other):
+        assert as_choice({"source": ids[str(folder)]}, (one, other)).data == str(folder)
+        assert as_choice({"source": "folder/own"}, (folder,)).data == str(folder)
+    with pytest.raises(BadInput, match="2 folders are called 'folder/own'"):
+        as_choice({"source": "folder/own"}, (one, other))
 
 
 @pytest.mark.parametrize(
@@ -256,6 +286,53 @@ def test_a_half_there_run_is_listed_and_does_no_harm(page: DiffusionStudio, runs
         (runs / "digits-9").rmdir()
 
 
+@pytest.fixture
+def left(runs: Path) -> Generator[Path]:
+    """A run to be spoiled."""
+    folder = shutil.copytree(runs / "digits-1", runs / "digits-9")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("state.json", '{"state": "training", "left_out": null}'),
+        ("state.json", '{"state": "dreaming"}'),
+        ("wish.json", '{"turn": null}'),
+        ("live.jsonl", "mark\n[1]\n"),
+    ],
+)
+def test_a_run_of_another_version_takes_no_other_run_away(
+    page: DiffusionStudio, left: Path, file: str, content: str
+) -> None:
+    (left / file).write_text(content)
+    data = page.stage_data("en", {"run": "digits-1"})
+    listed = {run["name"]: run for run in data["runs"]}
+    assert "another version" in listed["digits-9"]["broken"]
+    assert listed["digits-1"]["state"] == "finished" and data["open"] == "digits-1"
+    assert page.news({"runs": {"digits-9": None}})["runs"]["digits-9"]["broken"]
+
+
+def test_what_went_wrong_is_told_without_the_names_of_the_servers_files(
+    page: DiffusionStudio, left: Path
+) -> None:
+    secret = str(left.parent)
+    for kind, words in (("NotHere", "error_NotHere"), ("FileNotFoundError", "error_other")):
+        told = {"state": "failed", "error": f"{secret}/photos: no such folder", "kind": kind}
+        (left / "state.json").write_text(json.dumps(told))
+        news = page.news({"runs": {"digits-9": None}, "list": True})
+        status = page.train_status("digits-9")
+        assert secret not in json.dumps([news, status])
+        assert news["runs"]["digits-9"]["trouble"] == words
+        assert status["kind"] == kind and status["error"] == WORDS["en"][words]
+    (left / "state.json").write_text('{"state": "training", "turn": 1}')
+    (left / "process.log").write_text(f"Traceback\nOSError: cannot read {secret}/photos\n")
+    assert secret not in json.dumps(page.train_status("digits-9"))
+    assert status_data(Status("failed", error="the loss became nan"))["trouble"] == "error_nan"
+    assert status_data(Status("finished"))["trouble"] is None
+
+
 def test_a_link_opens_a_run_beside_another(page: DiffusionStudio) -> None:
     data = page.stage_data("ko", {"run": "digits-1", "with": "digits-2"})
     assert (data["open"], data["beside"]) == ("digits-1", "digits-2")
@@ -291,13 +368,62 @@ def test_a_picture_holds_its_settings_and_brings_them_back(
     (tmp_path / "kept.png").write_bytes(data)
     restored = sent(page.restore(VISIT, str(tmp_path / "kept.png")), "restored")
     assert restored["choice"] == page.form(TINY)
+    # And those of the run beside it.
+    assert restored["beside"] == {**page.form(TINY), "rate": 3.0} and restored["seed"] is None
+    _, data = kept(page, run="digits-1", step=24, kind="png")
+    (tmp_path / "alone.png").write_bytes(data)
+    restored = sent(page.restore(VISIT, str(tmp_path / "alone.png")), "restored")
+    assert restored["choice"] == page.form(TINY) and restored["beside"] is None
 
 
 def test_a_film_shows_how_both_learned(page: DiffusionStudio) -> None:
     name, data = kept(page, run="digits-1", step=24, kind="gif", beside="digits-2", beside_step=24)
-    assert name.endswith(".gif") and wish_of(data)[0]["size"] == "tiny"
+    assert name.endswith(".gif") and kept_in(data).choice["size"] == "tiny"
     with Image.open(io.BytesIO(data)) as film:
         assert film.n_frames >= 3 and film.size[0] > 2 * 600
+
+
+def test_what_was_drawn_from_other_noise_is_taken_along_as_it_was_seen(
+    page: DiffusionStudio, tmp_path: Path
+) -> None:
+    asked = {"run": "digits-1", "step": 24, "seed": 5}
+    *_, last = (sent(update, "drawn") for update in page.redraw(VISIT, event(**asked)))
+    update = sent(page.keep_redrawn(VISIT, event(kind="png", **asked)), "kept")
+    assert update["name"] == "digits-1-000024-noise5.png"
+    data = base64.b64decode(update["data"])
+    laid_out = page.studio.sheets("digits-1")
+    assert laid_out is not None
+    pixels = np.frombuffer(base64.b64decode(last["pixels"]), np.uint8)
+    assert np.array_equal(tiles(data, laid_out).ravel(), pixels)
+    _, usual = kept(page, run="digits-1", step=24, kind="png")
+    assert not np.array_equal(tiles(usual, laid_out)[:20], tiles(data, laid_out))
+
+    (tmp_path / "kept.png").write_bytes(data)
+    restored = sent(page.restore(VISIT, str(tmp_path / "kept.png")), "restored")
+    assert (restored["choice"], restored["seed"]) == (page.form(TINY), 5)
+    # As a film it is the way there; what stands beside it stays as it is.
+    beside = {"beside": "digits-2", "beside_step": 24}
+    update = sent(page.keep_redrawn(VISIT, event(kind="gif", **asked, **beside)), "kept")
+    film = base64.b64decode(update["data"])
+    assert kept_in(film).seed == 5 and kept_in(film).beside is not None
+    with Image.open(io.BytesIO(film)) as moving:
+        frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(moving)]
+    assert len(frames) == last["of"] + 1
+    half = frames[0].shape[1] // 2
+    assert not np.array_equal(frames[0][:, :half], frames[-1][:, :half])
+    assert np.array_equal(frames[0][:, half + 20 :], frames[-1][:, half + 20 :])
+
+
+@pytest.mark.parametrize("seed", [None, -1, 2**31, 1.5, "1", True])
+def test_a_wrong_seed_is_neither_kept_nor_restored(
+    page: DiffusionStudio, warnings: list[str], tmp_path: Path, seed: object
+) -> None:
+    asked = event(run="digits-1", step=24, kind="png", seed=seed)
+    assert sent(page.keep_redrawn(VISIT, asked), "answer")["failed"]
+    about = {"kind": "studio", "choice": as_wish(TINY), "seed": -1 if seed is None else seed}
+    (tmp_path / "x.png").write_bytes(keepsakes.png(Image.new("L", (4, 4)), about))
+    assert sent(page.restore(VISIT, str(tmp_path / "x.png")), "answer")["failed"]
+    assert len(warnings) == 2 and warnings[1] == WORDS["en"]["damaged"]
 
 
 @pytest.mark.parametrize(
@@ -308,6 +434,7 @@ def test_a_film_shows_how_both_learned(page: DiffusionStudio) -> None:
         {"kind": "studio", "choice": {"source": "/etc/passwd"}},
         {"kind": "studio", "choice": {"source": "digits", "minutes": 10**400}},
         {"kind": "studio", "choice": {"source": "digits", "rate": "3"}},
+        {"kind": "studio", "choice": {"source": "digits"}, "beside": "digits-2"},
     ],
 )
 def test_settings_of_a_stranger_are_refused_in_one_line(
@@ -318,23 +445,58 @@ def test_settings_of_a_stranger_are_refused_in_one_line(
     assert len(warnings) == 1 and len(warnings[0].splitlines()) == 1
 
 
-def test_foreign_pictures_and_later_settings_are_named_in_both_languages(
-    page: DiffusionStudio, tmp_path: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_what_is_wrong_with_a_picture_is_said_in_the_visitors_language(
+    lang: str,
+    page: DiffusionStudio,
+    tmp_path: Path,
+    warnings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Image.new("L", (4, 4)).save(tmp_path / "foreign.png")
+    def with_settings(about: dict[str, Any]) -> bytes:
+        return keepsakes.png(Image.new("L", (4, 4)), about)
+
+    foreign = io.BytesIO()
+    Image.new("L", (4, 4)).save(foreign, "PNG")
     monkeypatch.setattr(keepsakes, "VERSION", 2)
-    (tmp_path / "later.png").write_bytes(keepsakes.png(Image.new("L", (4, 4)), {"kind": "studio"}))
+    later = with_settings({"kind": "studio"})
     monkeypatch.undo()
     monkeypatch.setattr(gr, "Warning", warnings.append)
-    for lang in ("en", "ko"):
-        page.restore(Visit(lang), str(tmp_path / "foreign.png"))
-        page.restore(Visit(lang), str(tmp_path / "later.png"))
-    assert warnings == [
-        WORDS[lang][key] for lang in ("en", "ko") for key in ("not_ours", "of_later")
-    ]
+    folder = {"source": "folder/cats"}
+    for key, data in {
+        "not_ours": foreign.getvalue(),
+        "of_later": later,
+        "of_elsewhere": with_settings({"kind": "redraw"}),
+        "no_source": with_settings({"kind": "studio", "choice": folder}),
+        "damaged": with_settings({"kind": "studio", "choice": {"source": "digits", "rate": 0}}),
+    }.items():
+        (tmp_path / "x.png").write_bytes(data)
+        page.restore(Visit(lang), str(tmp_path / "x.png"))
+        assert html.unescape(warnings[-1]) == WORDS[lang][key].format(name="folder/cats")
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    page.restore(Visit(lang), str(tmp_path / "x.png"))
+    assert warnings[-1] == WORDS[lang]["damaged"] and len(warnings) == 6
 
 
 # --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_what_cannot_be_in_ordinary_use_is_said_in_the_visitors_language(
+    lang: str, page: DiffusionStudio, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit, say = Visit(lang), WORDS[lang]
+    page.act(visit, event(run="digits-77", what="pause"))
+    list(page.redraw(visit, event(run="digits-77", step=1, seed=1)))
+    page.begin(visit, event(choice={"source": "folder/cats"}))
+    monkeypatch.setattr(task, "MOST_RUNS", 2)
+    page.begin(visit, event(choice={"source": "digits"}))
+    assert [html.unescape(line) for line in warnings] == [
+        say["not_there"],
+        say["not_there"],
+        say["no_source"].format(name="folder/cats"),
+        say["too_many"].format(count=diffusion_studio.MOST_RUNS),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -372,6 +534,25 @@ def test_a_wrong_seed_draws_nothing(
     assert sent(answer, "drawn")["failed"] and len(warnings) == 1
 
 
+def test_a_model_that_made_room_for_newer_ones_meanwhile_is_not_there(
+    page: DiffusionStudio, left: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = page.studio.model("digits-9", 24)
+    shutil.rmtree(found[1])
+    monkeypatch.setattr(page.studio, "model", lambda name, step: found)  # looked up just before
+    (answer,) = page.redraw(VISIT, event(run="digits-9", step=24, seed=1))
+    assert sent(answer, "drawn")["failed"] and warnings == [WORDS["en"]["not_there"]]
+
+
+@pytest.mark.parametrize("run", [None, 3, ["digits-1"]])
+def test_a_run_that_has_no_name_is_refused(page: DiffusionStudio, run: Any) -> None:
+    for ask in (page.train_status, page.train_pause, page.train_go_on, page.train_stop):
+        with pytest.raises(gr.Error, match="no run"):
+            ask(run)
+    with pytest.raises(gr.Error, match="a run's name"):
+        page.train_draw(run, 24, 1)
+
+
 def test_a_model_of_then_draws_from_other_noise_step_by_step(page: DiffusionStudio) -> None:
     frames = [
         sent(update, "drawn")
@@ -401,7 +582,7 @@ def address(runs: Path) -> Generator[str]:
 
 
 def test_a_script_trains_pauses_steps_and_draws_and_other_pages_answer_meanwhile(
-    address: str, runs: Path
+    address: str, tmp_path: Path
 ) -> None:
     client = Client(address, verbose=False)
     begun = client.predict("digits", "0, 1", 1.0, 1.0, "flow", "flow", "tiny", 3,
@@ -415,12 +596,19 @@ def test_a_script_trains_pauses_steps_and_draws_and_other_pages_answer_meanwhile
 
     while status()["step"] < 5:
         time.sleep(0.05)
-    picture = Image.new("RGB", (32, 32), "red")
-    path = runs / "red.png"
-    picture.save(path)
     began = time.monotonic()
     listed = client.predict(api_name="/train_runs")
     assert time.monotonic() - began < 2 and listed[0]["choice"]["labels"] == ["0", "1"]
+    # Another page loads its model and runs it, while this one goes on.
+    before = status()
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
+    began = time.monotonic()
+    answer = client.predict(handle_file(str(tmp_path / "red.png")), "", api_name="/predict")
+    assert time.monotonic() - began < 10
+    assert len(answer) > 1 and sum(answer.values()) == pytest.approx(1, abs=1e-3)
+    assert before["state"] == status()["state"] == "training"
+    while status()["step"] == before["step"]:
+        time.sleep(0.05)
     client.predict(name, api_name="/train_pause")
     while (now := status())["state"] != "paused":
         time.sleep(0.05)

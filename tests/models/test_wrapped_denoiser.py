@@ -31,6 +31,7 @@ from mmfm.models.denoiser import Told
 from mmfm.models.wrapped_denoiser import StockDenoiser
 from mmfm.tasks import generate as task
 from mmfm.tasks.generate import generate, samples
+from mmfm.tasks.score import score
 
 SMALL: dict[str, Any] = {
     "sample_size": 8,
@@ -171,6 +172,14 @@ def test_generate_draws_by_its_own_settings_what_the_pipeline_draws(tmp_path: Pa
     *_, last = generate(den, count=2)
     torch.testing.assert_close(last.x, theirs, rtol=0, atol=1e-5)
     assert last.x.abs().max() <= 1, "clipped, as its scheduler says"
+
+
+def test_its_pictures_are_scored_as_ours_are(tmp_path: Path) -> None:
+    saved(tmp_path, unet(sample_size=28))
+    den = loaded(tmp_path)
+    found = score(den, "digits", count=30, steps=2)
+    assert found.count == 30 and found.readings[0].these.accuracy is None
+    assert found.readings[0].ratio > 3  # it has learned nothing
 
 
 def asked_of(pipe: DDIMPipeline, x: Tensor, steps: int) -> Tensor:

@@ -487,14 +487,36 @@ def test_the_card_of_an_onnx_file_needs_neither_torch_nor_mmfm(tmp_path: Path) -
     assert Sampling(**about["sampling"] | {"interval": (0.0, 1.0)}) == chosen(den)
 
 
+def test_the_card_says_by_how_much_answers_differ_at_most(tmp_path: Path) -> None:
+    import onnxruntime
+
+    den = denoiser()
+    for weight in den.net.leave.parameters():
+        weight.data *= 300  # large answers, beside which a difference looks small
+    made = export(den, "onnx", tmp_path / "out")
+    card = " ".join((tmp_path / "out" / "README.md").read_text().split())
+    said = re.search(r"on 6 examples its answers and those of the original differ by (\S+)", card)
+    assert said is not None and f"equal to {said[1]} on 6 examples" in made.told
+    model = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    apart = 0.0
+    for count in (1, 5):
+        given = task._example(den, ["x", "t", "label"], count)
+        (theirs,) = model.run(None, {name: part.numpy() for name, part in given.items()})
+        with torch.no_grad():
+            ours = den(given["x"], given["t"], given["label"])
+        apart = max(apart, (torch.from_numpy(theirs) - ours).abs().max().item())
+    assert apart <= float(said[1]) <= max(2 * apart, 1e-7)
+
+
+@pytest.mark.parametrize("off", [0.01, float("nan")])
 def test_a_graph_that_says_something_else_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    off: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = task._plain
 
     def wrong(den: Denoiser) -> torch.nn.Module:
         network = plain(den)
-        network.net.leave.bias.data += 0.01
+        network.net.leave.bias.data += off
         return network
 
     monkeypatch.setattr(task, "_plain", wrong)

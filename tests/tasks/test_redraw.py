@@ -2,16 +2,19 @@
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from einops import rearrange
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from mmfm.diffusion.schedules import SCHEDULES
 from mmfm.errors import BadInput
 from mmfm.models.checkpoints import load_denoiser
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
@@ -78,6 +81,36 @@ def test_under_nothing_but_noise_it_is_what_generate_draws(sampler: str, den: De
     for step, moment in zip(drawn, again, strict=True):
         assert torch.equal(step.x, moment.x) and torch.equal(step.x0, moment.x0)
         assert step.t == moment.t
+
+
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
+def test_under_nothing_but_noise_no_trace_of_the_drawing_is_left(schedule: str):
+    den = denoiser(schedule=schedule)
+    first, other = (walked(den, sketch(seed), noise=1)[-1].x for seed in (0, 1))
+    assert torch.equal(first, other)
+    *_, drawn = generate(den, labels=[None], steps=6, guidance=1.0)
+    assert torch.equal(first, drawn.x)
+
+
+def test_a_network_of_diffusers_begins_as_generate_has_it_begin(tmp_path: Path):
+    net = UNet2DModel(
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
+    DDPMPipeline(net, DDPMScheduler(num_train_timesteps=60)).save_pretrained(tmp_path)
+    den = load_denoiser(str(tmp_path))
+    *_, drawn = generate(den, count=1, steps=6, seed=3)
+    last = walked(den, sketch().float(), noise=1, seed=3)[-1]
+    assert torch.equal(last.x, drawn.x)
+    shown = walked(den, sketch().float(), noise=0.4, seed=3)
+    assert shown[0].share == pytest.approx(0.4, abs=1e-4) and len(shown) == 6
 
 
 @pytest.mark.parametrize("schedule", ["flow", "cosine", "linear"])

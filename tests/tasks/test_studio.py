@@ -3,20 +3,24 @@
 The processes are real, and so are the kills; the networks are tiny.
 """
 
+import contextlib
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from mmfm.data.labelled import NO_LABEL, LabelledPictures
@@ -26,7 +30,8 @@ from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.nn import shapes_only
 from mmfm.runs import Run
 from mmfm.tasks import studio as module
-from mmfm.tasks.studio import SIZES, Choice, Status, Studio, recipe_of
+from mmfm.tasks.studio import SIZES, Choice, Status, Studio, recipe_of, wish_in
+from mmfm.tasks.studio_process import Kept, Process
 from mmfm.tasks.train_diffusion import DiffusionRecipe, Watch, _only, train_diffusion
 
 TINY = Choice("digits", minutes=1.0, size="tiny")
@@ -64,6 +69,32 @@ def wait_for(studio: Studio, name: str, fits: Callable[[Status], bool]) -> Statu
 
 def is_training(now: Status) -> bool:
     return now.state == "training" and now.step > 0 and not now.asked
+
+
+def stops_soon(
+    studio: Studio,
+    name: str,
+    ask: Callable[[str], None],
+    state: str,
+    *,
+    again: Callable[[str], None],
+) -> Status:
+    """What is asked of a run that trains is done within a second.
+
+    Others may be computing here, so a run that was slow gets two tries more.
+    """
+    took: list[float] = []
+    while True:
+        began = time.monotonic()
+        ask(name)
+        now = wait_for(studio, name, lambda now: now.state == state and not now.asked)
+        took.append(time.monotonic() - began)
+        if took[-1] < 1 or len(took) == 3:
+            break
+        again(name)
+        wait_for(studio, name, is_training)
+    assert min(took) < 1, took
+    return now
 
 
 def rows(studio: Studio, name: str) -> list[dict[str, float]]:
@@ -223,10 +254,7 @@ def test_a_run_is_paused_stepped_killed_found_again_and_stopped(studio: Studio) 
     process = psutil.Process(json.loads((studio.folder / name / "state.json").read_text())["pid"])
     assert process.nice() > 0 or os.name != "posix"
 
-    began = time.monotonic()
-    studio.pause(name)
-    now = wait_for(studio, name, lambda now: now.state == "paused")
-    assert time.monotonic() - began < 3  # on a machine on which others compute, too
+    now = stops_soon(studio, name, studio.pause, "paused", again=studio.go_on)
     assert studio.training() is None
     sheets = studio.sheets(name)
     assert sheets is not None and sheets.steps[-1] == sheets.kept[-1] == now.step
@@ -263,8 +291,7 @@ def test_a_run_is_paused_stepped_killed_found_again_and_stopped(studio: Studio) 
         {row["step"] for row in rows(other, name)}
     )
     assert later.step > 0
-    other.stop(name)
-    wait_for(other, name, lambda now: now.state == "stopped")
+    stops_soon(other, name, other.stop, "stopped", again=other.go_on)
     load_denoiser(str(other.folder / name / "run"))
     other._children[name].wait(10)
     other.remove(name)
@@ -280,6 +307,35 @@ def test_stop_while_it_is_still_starting_is_heard_at_once(studio: Studio) -> Non
     wait_for(studio, name, lambda now: now.state == "stopped")
     assert time.monotonic() - began < 2
     assert not (studio.folder / name / "run").exists()
+
+
+def test_one_that_waits_until_another_makes_way_hears_at_once_that_it_shall_stop(
+    studio: Studio,
+) -> None:
+    folder = forged(studio)
+    module._write_wish(folder, "train")
+    waiting = Process(folder)
+    threading.Timer(0.3, module._write_wish, (folder, "stop")).start()
+    with FileLock(studio.folder / ".training.lock"):
+        began = time.monotonic()
+        assert not waiting._sit(Kept())
+    assert time.monotonic() - began < 2
+    assert not (folder / "run").exists()
+
+
+def test_of_runs_that_rest_in_memory_the_last_one_stays_when_another_begins(
+    studio: Studio,
+) -> None:
+    names = [f"digits-{number}" for number in (1, 2, 3)]
+    with contextlib.ExitStack() as held:
+        for name in names:
+            folder = forged(studio, name, state="paused", turn=0)
+            held.enter_context(FileLock(folder / ".lock"))  # as by a process
+        for name in ("digits-2", "digits-3", "digits-1"):
+            studio.pause(name)
+        studio.start(TINY, device="cpu")
+        wishes = [wish_in(studio.folder / name).want for name in names]
+    assert wishes == ["pause", "stop", "stop"]
 
 
 @pytest.mark.slow
@@ -402,8 +458,41 @@ def test_a_folder_that_is_half_there_is_named_and_can_be_removed(studio: Studio)
     assert set(studio.names()) == {"digits-1", "mnist-4"}
 
 
-@pytest.mark.parametrize("name", ["", "..", "digits-1/..", "../x", "digits", "digits-0", "a" * 300])
-def test_a_name_that_is_no_runs_finds_nothing(studio: Studio, name: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("state.json", '{"state": "dreaming"}'),
+        ("state.json", '{"state": ["training"]}'),
+        ("state.json", '{"state": "starting", "since": null}'),
+        ("state.json", '{"state": "training", "left_out": null}'),
+        ("state.json", '{"state": "training", "notes": null}'),
+        ("state.json", '{"state": "training", "notes": [1]}'),
+        ("state.json", '{"state": "loading", "done": "many"}'),
+        ("state.json", '{"state": "failed", "error": 3}'),
+        ("wish.json", '{"turn": null}'),
+        ("wish.json", '{"want": "sleep"}'),
+        ("wish.json", '{"want": "train", "turn": 1, "steps": "3"}'),
+        ("live.jsonl", "mark\n[1, 0.9]\n"),
+        ("live.jsonl", "mark\n[1, 0.9, 100.0, null]\n"),
+        ("live.jsonl", "mark\n[1, 0.9, 100.0, 0.1\n"),
+    ],
+)
+def test_files_of_another_version_are_named_and_cost_no_other_run(
+    studio: Studio, file: str, content: str
+) -> None:
+    forged(studio, "digits-1")
+    (forged(studio, "digits-2") / file).write_text(content)
+    with pytest.raises(BadRun, match="remove it"):
+        studio.status("digits-2")
+    assert studio.training() is None and studio.status("digits-1").state == "stopped"
+    studio.remove("digits-2")
+    assert studio.names() == ["digits-1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "digits-1/..", "../x", "digits", "digits-0", "a" * 300, None, 3, []]
+)
+def test_a_name_that_is_no_runs_finds_nothing(studio: Studio, name: Any) -> None:
     forged(studio)
     with pytest.raises(NotHere, match="there are: digits-1"):
         studio.about(name)
