@@ -6,6 +6,7 @@
 Each run is `mmfm train diffusion --minutes N --seed S`, then `mmfm score`: as many pictures as make
 the floor, of the same labels, drawn as the recipe's [sampling] says, in whole bytes. Accuracy and
 FID come from the same pictures; the floor is what real digits that nobody has learned from get.
+A target is kept if the second ruler says so, too: its ratio stands beside the first one's.
 
 It may be stopped at any time: the same command goes on where it was. A recipe that was changed is
 trained anew; where only its [sampling] was, the same weights draw again.
@@ -20,22 +21,26 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from diffusion_results import Results, Row, add_options, figures, results_of
+from diffusion_results import Results, Row, add_options, figures, results_of, second_opinions
 from safetensors import safe_open
 
+from mmfm.data.labelled import Augment
 from mmfm.errors import MmfmError
 from mmfm.machine import pick_device
 from mmfm.models.checkpoints import load_denoiser
+from mmfm.models.denoiser import DenoiserConfig
 from mmfm.tasks.score import score
 from mmfm.tasks.train_diffusion import (
     DiffusionRecipe,
+    DrawingRecipe,
     recipe_for,
     resume_diffusion,
     train_diffusion,
 )
+from mmfm.train import Plan
 
 # Minutes of training on a processor -> least accuracy, and the FID at most so many times the floor.
 TARGETS = {5.0: (0.98, 4.0), 20.0: (0.99, 1.8)}
@@ -54,15 +59,24 @@ def known_by(recipe: DiffusionRecipe, minutes: float, seed: int, device: str) ->
     }
 
 
-def digest(recipe: DiffusionRecipe) -> str:
+def digest(recipe: DrawingRecipe) -> str:
     """By what a recipe is known, however long it is followed and however the model then draws."""
     plain = recipe.plain()
     del plain["sampling"]
+    plain["model"] = asdict(DenoiserConfig(**recipe.model))
     apart = ("minutes", "steps", "seed")
     plain["plan"] = {name: value for name, value in plain["plan"].items() if name not in apart}
-    # What is off counts as not there, so that an option that is new makes no run a new one.
-    for section in ("model", "augment", "plan", "loss"):
-        plain[section] = {name: value for name, value in plain[section].items() if value}
+    # What is as it is unless it is said otherwise counts as not there, so that an option that is
+    # new makes no run a new one.
+    usual = {
+        "model": asdict(DenoiserConfig()),
+        "augment": asdict(Augment()),
+        "plan": asdict(Plan(steps=1)),
+        "loss": {field.name: field.default for field in fields(recipe)},
+    }
+    for section, defaults in usual.items():
+        said = plain[section].items()
+        plain[section] = {name: value for name, value in said if value != defaults[name]}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -131,16 +145,26 @@ def targets(minutes: float, device: str) -> tuple[float, float] | None:
     return TARGETS[20.0] if minutes <= ON_A_GPU else None
 
 
-def _line(minutes: float, rows: Sequence[Row], device: str) -> str:
-    accuracy, ratio = median(rows, "accuracy"), median(rows, "ratio")
-    line = (
-        f"{minutes:7g} {len(rows):5} {median(rows, 'rate'):10,.0f} {accuracy:9.2%} "
-        f"{median(rows, 'fid'):7.2f} {median(rows, 'floor'):7.2f} {ratio:7.2f}x"
+def verdict(rows: Sequence[Row], accuracy: float, ratio: float) -> str:
+    """Whether the medians keep what was promised, in the eyes of the second ruler, too."""
+    other = second_opinions(rows)
+    kept = all(
+        median(seen, "accuracy") >= accuracy and median(seen, "ratio") <= ratio
+        for seen in (rows, other)
+        if seen
     )
-    if (wanted := targets(minutes, device)) is None:
-        return line
-    kept = accuracy >= wanted[0] and ratio <= wanted[1]
-    return f"{line}   {'kept' if kept else 'MISSED'}: {wanted[0]:.0%} at {wanted[1]:g}x or less"
+    word = "MISSED" if not kept else "kept" if other else "kept, by one ruler alone"
+    return f"{word}: {accuracy:.0%} at {ratio:g}x or less"
+
+
+def _line(minutes: float, rows: Sequence[Row], device: str) -> str:
+    line = (
+        f"{minutes:7g} {len(rows):5} {median(rows, 'rate'):10,.0f} {median(rows, 'accuracy'):9.2%} "
+        f"{median(rows, 'fid'):7.2f} {median(rows, 'floor'):7.2f} {median(rows, 'ratio'):7.2f}x "
+        f"{median(second_opinions(rows), 'ratio'):7.2f}x"
+    )
+    wanted = targets(minutes, device)
+    return line if wanted is None else f"{line}   {verdict(rows, *wanted)}"
 
 
 def main() -> None:
@@ -164,7 +188,7 @@ def main() -> None:
             for note in row["notes"]:
                 print(f"    {note}")
     print(f"\nmedians\n{'minutes':>7} {'seeds':>5} {'pictures/s':>10} {'accuracy':>9} ", end="")
-    print(f"{'FID':>7} {'floor':>7} {'ratio':>8}   target")
+    print(f"{'FID':>7} {'floor':>7} {'ratio':>8} {'second':>8}   target")
     for minutes in arguments.minutes:
         rows = [measured(results, recipe, minutes, s, device) for s in range(arguments.seeds)]
         print(_line(minutes, rows, device))

@@ -15,6 +15,7 @@ from typing import Any
 from about import this_run
 from filelock import FileLock
 
+from mmfm.data.labelled import KNOWN
 from mmfm.files import write_whole
 from mmfm.models.ruler import load_ruler
 from mmfm.runs import absolute
@@ -39,7 +40,8 @@ class Results:
     def conditions(self) -> Row:
         """Without these figures cannot be compared."""
         ruler = load_ruler((self.rulers or BUNDLED)[0])
-        return {"data": absolute(self.data), "ruler": ruler.digest[:12], "count": self.count}
+        data = absolute(self.data, known=KNOWN)
+        return {"data": data, "ruler": ruler.digest[:12], "count": self.count}
 
     def rows(self, **like: object) -> list[Row]:
         """All that was found under these conditions and is like this, oldest first."""
@@ -79,11 +81,30 @@ def _plain(row: Row) -> Row:
     return json.loads(json.dumps(row))
 
 
+def second_opinions(rows: Sequence[Row]) -> list[Row]:
+    """The same runs in the eyes of the second ruler; none unless it was asked about all of them."""
+    others = [row["score"]["rulers"][1:] for row in rows]
+    if not all(others):
+        return []
+    return [
+        {
+            "fid": told["fid"],
+            "floor": told["floor"]["fid"],
+            "ratio": told["fid"] / told["floor"]["fid"],
+            "accuracy": told["accuracy"],
+        }
+        for told, *_ in others
+    ]
+
+
 def figures(row: Row) -> str:
     """What matters most of a run, in a few words."""
     named = "" if row["accuracy"] is None else f"{row['accuracy']:.2%} named right, "
-    doubt = "" if row["agrees"] else " (the second ruler does NOT agree)"
-    return f"{named}FID {row['fid']:.2f}, {row['ratio']:.2f} times the floor{doubt}"
+    said = f"{named}FID {row['fid']:.2f}, {row['ratio']:.2f} times the floor"
+    for other in second_opinions([row]):
+        doubt = "" if row["agrees"] else ", which does NOT agree"
+        said += f" ({other['ratio']:.2f} by the second ruler{doubt})"
+    return said
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -97,10 +97,12 @@ def test_a_folder_gets_a_file_a_picture(
 ):
     monkeypatch.chdir(tmp_path)
     wish = ("--labels", "3,7", "--count", 5, "--guidance", 2, "--interval", ".3,.85")
+    wish += ("--rescale", ".5")
     status, said, err = run(made / "run", *wish, "--out", "threes/", capsys=capsys)
-    assert (status, err) == (0, "") and "guidance 2 from time 0.3 to 0.85" in said
+    assert (status, err) == (0, "") and "guidance 2 from time 0.3 to 0.85, rescale 0.5" in said
     names = ["3-0000.png", "3-0002.png", "3-0004.png", "7-0001.png", "7-0003.png"]
     assert sorted(path.name for path in (tmp_path / "threes").iterdir()) == names
+    assert keepsakes.about((tmp_path / "threes" / names[0]).read_bytes())["rescale"] == 0.5
     # What is there already is not mixed with what is new; an empty folder is as good as none.
     status, said, err = run(made / "run", *wish, "--out", "threes/", capsys=capsys)
     assert (status, said) == (2, "") and "not empty" in err and err.count("\n") == 1
@@ -122,6 +124,7 @@ def test_help_says_what_each_option_does(capsys: pytest.CaptureFixture[str]):
         "sampler",
         "guidance",
         "interval",
+        "rescale",
         "seed",
         "out",
     )
@@ -190,6 +193,7 @@ def test_the_clip_may_have_moved_and_what_it_does_not_read_is_said(
         (["{made}/run", "--interval", "a,b"], 2, "two numbers"),
         (["{made}/run", "--interval", "nan,1"], 2, "the lower one first"),
         (["{made}/run", "--interval", ".8,.2"], 2, "the lower one first"),
+        (["{made}/run", "--rescale", "2"], 2, "rescale of 2"),
         (["{made}/run", "--device", "tpu"], 2, "there is no device 'tpu'"),
         (["{made}/run", "--out", "no/such/grid.png"], 1, "there is no folder no/such"),
         (["{made}/run", "--out", "no/such/"], 1, "there is no folder no"),

@@ -51,6 +51,15 @@ Adapted = Annotated[
     Path | None, typer.Option("--adapter", metavar="FILE", help="Use what mmfm adapt has learned.")
 ]
 
+Interval = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Guide between these times only, 0 the picture, 1 the noise."),
+]
+Rescale = Annotated[
+    float | None,
+    typer.Option(metavar="R", help="Take away this share of the contrast that guidance adds."),
+]
+
 
 _PUBLIC = "ViT-B-32/laion2b_s34b_b79k"  # a CLIP for photos: 600 MB, seconds on a processor
 
@@ -84,6 +93,17 @@ def chosen_clip(model: str | None, device: str, say: Callable[[str], None]) -> A
             f"{MULTILINGUAL}"
         )
     return load_clip(model, device=device)
+
+
+def as_times(text: str | None) -> tuple[float, float] | None:
+    """The two times of an --interval."""
+    if text is None:
+        return None
+    try:
+        first, last = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadInput(f"--interval {text}: two numbers are needed, as in 0.3,0.85") from error
+    return first, last
 
 
 def check_engine(wish: str, exact: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mmfm.commands.options import Device
+from mmfm.commands.options import Device, Interval, Rescale, as_times
 from mmfm.errors import BadInput, NotHere
 
 _ENDINGS = "end it in .png for a grid, in .gif for the way from noise, in / for a file a picture"
@@ -60,19 +60,15 @@ def sample(
         float | None,
         typer.Option(metavar="G", help="Guide to label and prompt: 1 not at all, 2 strongly."),
     ] = None,
-    interval: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B", help="Guide between these times only, 0 the picture, 1 the noise."
-        ),
-    ] = None,
+    interval: Interval = None,
+    rescale: Rescale = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Begin with other noise.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Draw pictures with a denoiser."""
     path, kind = _destination(out)
     wished = None if labels is None else _listed(labels)
-    between = None if interval is None else _pair(interval)
+    between = as_times(interval)
     if clip is not None and not prompt:
         raise BadInput(f"--clip {clip}: it reads prompts, and there is none; add --prompt TEXT")
     from mmfm.faces import counting
@@ -83,7 +79,14 @@ def sample(
 
     with counting() as counter:
         den = load_denoiser(model, device=device)
-        how = task.chosen(den, steps=steps, sampler=sampler, guidance=guidance, interval=between)
+        how = task.chosen(
+            den,
+            steps=steps,
+            sampler=sampler,
+            guidance=guidance,
+            interval=between,
+            rescale=rescale,
+        )
         asked = task.order(
             den,
             task.crossed(den, wished, prompt) if wished and prompt else wished,
@@ -124,11 +127,3 @@ def _listed(labels: str) -> list[str]:
     if not wished:
         raise BadInput("--labels: no labels in it; write them as 0-9, as 3,7 or by name")
     return wished
-
-
-def _pair(text: str) -> tuple[float, float]:
-    try:
-        first, last = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadInput(f"--interval {text}: two numbers are needed, as in 0.3,0.85") from error
-    return first, last

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mmfm.commands.options import Device
+from mmfm.commands.options import Device, Interval, Rescale, as_times
 from mmfm.errors import BadInput
 
 
@@ -36,6 +36,8 @@ def score(
     guidance: Annotated[
         float | None, typer.Option(metavar="G", help="Guide to the label so strongly; 1: not.")
     ] = None,
+    interval: Interval = None,
+    rescale: Rescale = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Draw other pictures.")] = 0,
     ruler: Annotated[
         list[str] | None,
@@ -50,6 +52,7 @@ def score(
     device: Device = "auto",
 ) -> None:
     """Measure how good drawn pictures are: FID, accuracy, precision, recall, copies."""
+    between = as_times(interval)
     from mmfm.faces import counting, stopping
     from mmfm.listing import printable
     from mmfm.models.checkpoints import load_denoiser
@@ -61,7 +64,8 @@ def score(
         raise BadInput("--data is missing: mnist, fashion, a folder or a parquet file")
     with stopping() as stop, counting() as counter:
         if task.holds_pictures(Path(model)):
-            how = {"steps": steps, "sampler": sampler, "guidance": guidance, "seed": seed or None}
+            how = {"steps": steps, "sampler": sampler, "guidance": guidance}
+            how |= {"interval": interval, "rescale": rescale, "seed": seed or None}
             if given := [name for name, value in how.items() if value is not None]:
                 raise BadInput(f"{model} is a folder of pictures; leave out --{given[0]}")
             found = task.score_folder(
@@ -81,6 +85,8 @@ def score(
                 steps=steps,
                 sampler=sampler,
                 guidance=guidance,
+                interval=between,
+                rescale=rescale,
                 seed=seed,
                 rulers=rulers,
                 device=device,

@@ -370,6 +370,8 @@ class Order:
             whole = how.guidance == 1 or how.interval == (0, 1)
             between = "" if whole else " from time {:g} to {:g}".format(*how.interval)
             parts.append(f"guidance {how.guidance:g}{between}")
+            if how.guidance != 1 and how.rescale:
+                parts.append(f"rescale {how.rescale:g}")
         said = ", ".join(parts)
         pictures = "1 picture" if self.count == 1 else f"{self.count:,} pictures"
         shown = f" of {some(self.prompts)}" if self.prompts else ""
@@ -628,7 +630,7 @@ def write_files(asked: Order, folder: Path, progress: Progress | None = None) ->
     digits = max(4, len(str(asked.count - 1)))
     for done, images in asked.pictures(progress=progress):
         for number, image in enumerate(images, start=done - len(images)):
-            shown = _plain(" ".join(filter(None, (asked.kind(number), asked.prompt(number)))))
+            shown = in_file_name(" ".join(filter(None, (asked.kind(number), asked.prompt(number)))))
             name = f"{shown}-{number:0{digits}}" if shown else f"{number:0{digits}}"
             picture = plot.to_picture(rearrange(image, "y x c -> c y x") / 255)
             write_whole(folder / f"{name}.png", keepsakes.png(picture, asked.about(number)))
@@ -668,6 +670,6 @@ def _sheet(asked: Order, images: UInt8[Tensor, "b y x c"]) -> Image.Image:
     return plot.enlarged(sheet, wide=min(640, _LONG * sheet.width // sheet.height))
 
 
-def _plain(label: str) -> str:
+def in_file_name(label: str) -> str:
     """A label or a prompt as part of a file's name."""
     return re.sub(r"[^\w.+-]+", "_", label).lstrip(".")[:60]

@@ -25,9 +25,11 @@ from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from mmfm import keepsakes
 from mmfm.data.decode import Example, decode
 from mmfm.data.folders import picture_files
 from mmfm.data.labelled import LabelledPictures, Parts, load_parts
+from mmfm.data.pictures import open_picture
 from mmfm.data.texts import legible
 from mmfm.errors import BadData, BadInput
 from mmfm.likeness import (
@@ -42,7 +44,7 @@ from mmfm.measures import Share, wilson
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.ruler import Ruler, Seen, load_ruler, look
 from mmfm.runs import Run
-from mmfm.tasks.generate import Sampling, chosen, names_of, order
+from mmfm.tasks.generate import Sampling, chosen, in_file_name, names_of, order
 
 Progress = Callable[[int, int], None]  # (done, total)
 Show = Callable[[str], Progress]  # what is being done -> the function to which it is told
@@ -54,7 +56,8 @@ _LEAST = 10
 _NEIGHBOURS = 2000  # pictures whose nearest ones are looked for
 _CLOSE = 0.01  # real pictures that are called close to a training one
 # Two rulers agree if their ratios to the floor differ by no more than this factor. Those that come
-# with the package were 1.37 apart at most where real digits had been spoiled in ten ways.
+# with the package are 1.48 apart at most where 5,000 real digits are spoiled in ten ways
+# (benchmarks/ruler_spoiled.py).
 _ALIKE = 1.5
 
 
@@ -469,9 +472,17 @@ def score_folder(
     show: Show = _silent,
     stop: Callable[[], bool] = lambda: False,
 ) -> Score:
-    """Measure picture files: in folders named as the data's labels, or without any labels."""
-    yardstick = Yardstick(data, rulers, device=device, show=show)
-    images, labels = _read(folder, yardstick.parts, show)
+    """Measure picture files, in folders named as the data's labels or in one folder.
+
+    Those in one folder have labels if `mmfm sample` has drawn them, and no others.
+    """
+    files = picture_files(folder).files
+    if not files:
+        raise BadData(f"{folder}: holds no pictures")
+    side = _side(folder, files[0])
+    _check_side(side, folder, data, rulers)
+    yardstick = Yardstick(data, rulers, size=side, device=device, show=show)
+    images, labels = _read(folder, files, yardstick.parts, show)
     if count is not None:
         if not 1 <= count <= len(images):
             raise BadInput(f"a count of {count:,}: {folder} holds {len(images):,} pictures")
@@ -480,32 +491,79 @@ def score_folder(
     return yardstick.measure(images, labels, what=str(folder), show=show, stop=stop)
 
 
-def _read(folder: Path, parts: Parts, show: Show) -> tuple[Tensor, Tensor | None]:
-    files = picture_files(folder).files
-    if not files:
-        raise BadData(f"{folder}: holds no pictures")
-    names = parts.test.names
-    # The name of the first folder below; of a picture that lies in the folder itself, nothing.
-    called = [("", *path.relative_to(folder).parent.parts)[:2][-1] for path in files]
-    strange = sorted({name or "pictures without a folder" for name in called if name not in names})
-    if strange and any(called):
-        raise BadData(
-            f"{folder}: holds {', '.join(strange)}; put pictures into folders named "
-            f"{', '.join(names)}, or all into the one folder"
-        )
-    side, channels = parts.test.images.shape[2:]
-    examples = (Example(str(path), path) for path in files)
+def _side(folder: Path, first: Path) -> int:
+    """The side of the pictures, at which the data are looked at, too."""
+    wide, tall = open_picture(first).size
+    if wide != tall:
+        raise BadData(f"{folder}: pictures of {wide}x{tall}, and a ruler looks at square ones")
+    return wide
+
+
+def _check_side(side: int, folder: Path, data: str, rulers: Sequence[str]) -> None:
+    """Refuse pictures that no ruler looks at, before all data are brought to their size."""
+    for name in rulers or BUNDLED:
+        own = load_ruler(name).config.image_size
+        if own != side:
+            make = f"mmfm train ruler --data {data} --size {side} --out runs/ruler"
+            raise BadData(
+                f"{folder}: pictures of {side}x{side}, and {name} is a ruler for {own}x{own}; make "
+                f"one for such pictures ({make}) and name it: --ruler runs/ruler"
+            )
+
+
+def _read(
+    folder: Path, files: Sequence[Path], parts: Parts, show: Show
+) -> tuple[Tensor, Tensor | None]:
     found = decode(
-        examples, len(files), str(folder), size=None, grey=channels == 1, progress=show("reading")
+        (Example(str(path), path) for path in files),
+        len(files),
+        str(folder),
+        size=None,
+        grey=parts.test.images.shape[3] == 1,
+        advice="bring them to one size",
+        progress=show("reading"),
     )
     if found.skipped:  # a heap without them would be another heap
         which, why = found.skipped[0]
         raise BadData(f"{folder}: {len(found.skipped)} pictures cannot be read: {which}: {why}")
-    if found.images.shape[1] != side:
-        wrong = found.images.shape[1]
-        raise BadData(f"{folder}: pictures of {wrong}x{wrong}, those of the data are {side}x{side}")
-    labels = torch.tensor([names.index(name) for name in called]) if any(called) else None
-    return found.images, labels
+    return found.images, _labels(folder, files, parts.test.names)
+
+
+def _labels(folder: Path, files: Sequence[Path], names: Sequence[str]) -> Tensor | None:
+    """What each picture should show, as the first folder below tells, or the picture itself."""
+    below = [path.relative_to(folder).parts[:-1] for path in files]
+    apart = any(below)
+    called = (
+        [parts[0] if parts else "" for parts in below] if apart else list(map(_remembered, files))
+    )
+    known = _known_as(names)
+    numbers = [known.get(name, known.get(in_file_name(name))) for name in called]
+    if None not in numbers:
+        return torch.tensor(numbers)
+    if not apart:
+        return None  # if some do not tell, nobody can say how many of all are right
+    lost = {name for name, number in zip(called, numbers, strict=True) if number is None}
+    strange = sorted(name or "pictures without a folder" for name in lost)
+    raise BadData(
+        f"{folder}: holds {', '.join(strange)}; put pictures into folders named "
+        f"{', '.join(map(in_file_name, names))}, or all into the one folder"
+    )
+
+
+def _known_as(names: Sequence[str]) -> dict[str, int]:
+    """The numbers of labels, by name and by what of a name can be a folder's: T-shirt_top."""
+    plain = [in_file_name(name) for name in names]
+    alone = {name: n for n, name in enumerate(plain) if name and plain.count(name) == 1}
+    return alone | {name: n for n, name in enumerate(names)}
+
+
+def _remembered(path: Path) -> str:
+    """The label that a picture of `mmfm sample` carries with it; "" for any other."""
+    try:
+        label = keepsakes.about(path.read_bytes()).get("label")
+    except BadInput:  # no settings in it, or none of ours
+        return ""
+    return label if isinstance(label, str) else ""
 
 
 def holds_pictures(path: Path) -> bool:
@@ -523,17 +581,6 @@ def own_data(model: str) -> str | None:
 
 
 # --- for a person, and for a program --------------------------------------------------------------
-
-
-def as_line(score: Score) -> str:
-    """One line: the figures that matter most."""
-    first = score.readings[0]
-    these = first.these
-    said = [f"FID {these.fid:.2f}, {first.ratio:.2f} times the floor"]
-    if these.accuracy is not None:
-        said.append(f"{these.accuracy.value:.1%} named right")
-    said.append(f"precision {these.precision:.2f}, recall {these.recall:.2f}")
-    return legible(f"{score.what}: {', '.join(said)} ({score.count:,} pictures)")
 
 
 def as_json(score: Score) -> str:

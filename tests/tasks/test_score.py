@@ -14,17 +14,20 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from mmfm.commands.score import score as command
+from mmfm.data import digits
+from mmfm.data.folders import picture_files
 from mmfm.data.labelled import LabelledPictures
 from mmfm.errors import BadData, BadInput, NotHere
 from mmfm.models.checkpoints import save_denoiser
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.models.ruler import Ruler, RulerConfig, load_ruler, save_ruler
+from mmfm.tasks.generate import chosen, order, write_files
 from mmfm.tasks.score import (
     Score,
     Yardstick,
     _agreement,
+    _labels,
     as_json,
-    as_line,
     holds_pictures,
     lines,
     own_data,
@@ -248,7 +251,6 @@ def test_a_score_can_be_had_again_and_says_how(
     for word in ("euler, 2 steps, guidance 1.5, seed 4", "FID", "KID", "recall", "times the floor"):
         assert word in text
     assert all(load_ruler(name).digest[:12] in text for name in rulers)
-    assert "FID" in as_line(first) and "\n" not in as_line(first)
 
 
 def test_a_stop_stops(drawer: Denoiser, yardstick: Yardstick, real: LabelledPictures) -> None:
@@ -317,7 +319,58 @@ def test_files_that_cannot_be_scored_are_named(
     (tmp_path / "torn" / "0003.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     refused(tmp_path / "torn", "1 pictures cannot be read: .*0003.png")
     put(torch.zeros(20, 9, 9, 1, dtype=torch.uint8), None, tmp_path / "large")
-    refused(tmp_path / "large", "pictures of 9x9, those of the data are 8x8")
+    refused(tmp_path / "large", "pictures of 9x9, and .*one is a ruler for 8x8; make .*--size 9")
+    Image.new("L", (9, 8)).save(tmp_path / "large" / "0000.png")
+    refused(tmp_path / "large", "pictures of 9x8, and a ruler looks at square ones")
+    Image.new("L", (8, 8)).save(tmp_path / "large" / "0000.png")
+    refused(tmp_path / "large", "several sizes .*; bring them to one size$")
+
+
+def test_data_of_several_sizes_are_looked_at_as_large_as_the_samples(
+    tmp_path: Path, rulers: tuple[str, str], yardstick: Yardstick, real: LabelledPictures
+) -> None:
+    own = yardstick.parts.train.select(torch.arange(400))
+    put(own.images, own.labels, tmp_path / "own")
+    for path in sorted((tmp_path / "own").rglob("*.png"))[::3]:
+        with Image.open(path) as picture:
+            picture.resize((16, 16)).save(path)
+    put(real.images[:20], real.labels[:20], tmp_path / "samples")
+    found = score_folder(tmp_path / "samples", str(tmp_path / "own"), rulers=rulers, device="cpu")
+    these = found.readings[0].these
+    assert found.count == 20 and these.accuracy is not None and these.accuracy.value > 0.8
+
+
+def test_folders_are_known_by_what_of_a_label_can_be_a_name_of_theirs(tmp_path: Path) -> None:
+    clothes = digits.FASHION.classes
+    for name in ("Ankle boot", "Bag", "T-shirt_top"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
+    labels = _labels(tmp_path, picture_files(tmp_path).files, clothes)
+    assert labels is not None and [clothes[n] for n in labels] == ["Ankle boot", "Bag", clothes[0]]
+    (tmp_path / "Bag").rename(tmp_path / "Bags")
+    with pytest.raises(BadData, match="holds Bags; put pictures into folders named T-shirt_top, T"):
+        _labels(tmp_path, picture_files(tmp_path).files, clothes)
+    # Of two labels that would be called the same, only the one whose own name it is.
+    labels = _labels(tmp_path, [tmp_path / "a_b" / "1.png"], ("a/b", "a:b", "a_b"))
+    assert labels is not None and labels.tolist() == [2]
+
+
+def test_files_that_mmfm_sample_has_drawn_know_their_labels(
+    tmp_path: Path, drawer: Denoiser, rulers: tuple[str, str], yardstick: Yardstick
+) -> None:
+    how = chosen(drawer, steps=2, guidance=1.0)
+    asked = order(drawer, ["3", "7"], count=20, how=how)
+    write_files(asked, tmp_path / "drawn")
+    found = score_folder(tmp_path / "drawn", "digits", rulers=rulers, device="cpu")
+    images = torch.cat([images for _, images in asked.pictures()])
+    wanted = yardstick.measure(images, torch.tensor([3, 7] * 10)).readings[0].these
+    assert wanted.accuracy is not None
+    assert found.readings[0].these.accuracy == wanted.accuracy
+    assert found.readings[0].these.fid == pytest.approx(wanted.fid)
+    # Among others that do not tell, they are as good as without labels.
+    put(images[:1], None, tmp_path / "drawn")
+    mixed = score_folder(tmp_path / "drawn", "digits", rulers=rulers, device="cpu")
+    assert mixed.count == 21 and mixed.readings[0].these.accuracy is None
 
 
 def test_a_folder_of_pictures_is_told_from_a_run(tmp_path: Path, rulers: tuple[str, str]) -> None:
@@ -396,8 +449,10 @@ def test_the_command_prints_a_table_or_one_line_of_json(
     said = CliRunner().invoke(APP, asked)
     assert said.exit_code == 0, said.output
     assert "FID" in said.output and "seed 0" in said.output
-    said = CliRunner().invoke(APP, [*asked, "--json", "--seed", "3", "--sampler", "ddim"])
+    more = ["--seed", "3", "--sampler", "ddim", "--interval", ".2,.8", "--rescale", ".5"]
+    said = CliRunner().invoke(APP, [*asked, "--json", *more])
     told = json.loads(said.stdout)
+    assert (told["interval"], told["rescale"]) == ([0.2, 0.8], 0.5)
     assert (told["seed"], told["sampler"], told["count"]) == (3, "ddim", 20)
     assert len(told["rulers"]) == 1 and told["agreement"] == []
 
@@ -413,11 +468,14 @@ def test_the_command_prints_a_table_or_one_line_of_json(
     [
         (["DIR"], BadInput, "--data is missing"),
         (["DIR", "--data", "digits", "--steps", "3"], BadInput, "leave out --steps"),
+        (["DIR", "--data", "digits", "--rescale", "0"], BadInput, "leave out --rescale"),
         (["nowhere", "--data", "digits"], NotHere, "no model 'nowhere'"),
         (["RULER", "--data", "digits"], BadInput, "'ruler', not a 'denoiser'"),
         (["MODEL", "--data", "nowhere"], NotHere, "no data set 'nowhere'"),
         (["MODEL", "--data", "digits", "--steps", "0"], BadInput, "0 steps"),
         (["MODEL", "--data", "digits", "--guidance", "nan"], BadInput, "guidance of nan"),
+        (["MODEL", "--data", "digits", "--interval", "1"], BadInput, "two numbers"),
+        (["MODEL", "--data", "digits", "--rescale", "2"], BadInput, "rescale of 2"),
         (["MODEL", "--data", "digits", "--ruler", "nowhere"], NotHere, "no model 'nowhere'"),
         (["MODEL", "--data", "digits", "--ruler", "MODEL"], BadInput, "not a ruler"),
     ],
