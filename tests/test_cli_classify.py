@@ -333,3 +333,12 @@ def test_a_run_beside_another_keeps_nothing_and_does_not_take_it_for_interrupted
         assert status == 130 and "begins anew" in err and "goes on" not in err
     other.close()
     assert "going on: 1 " in run(*wish, "--resume", capsys=capsys)[2]
+
+
+def test_a_folder_in_two_spellings_is_looked_at_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder.parent / "link").symlink_to(folder, target_is_directory=True)
+    paths = (folder, folder / "deep" / ".." / "deep", folder.parent / "link")
+    status, out, _ = run("classify", *paths, "--labels", LABELS, capsys=capsys)
+    assert status == 0 and len(out.splitlines()) == 3

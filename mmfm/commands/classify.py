@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -243,10 +243,10 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
 
     each = [picture_files(path, without=without) for path in paths]
     files = [file for found in each for file in found.files]
-    if len(each) > 1:  # a folder, and one in it: each picture once
+    if len(each) > 1:  # a folder, and one in it or itself as src/../src: each picture once
         once: dict[Path, Path] = {}
         for file in files:
-            once.setdefault(file.absolute(), file)
+            once.setdefault(_real(file.parent) / file.name, file)
         files = list(once.values())
     others = sum((found.others for found in each), Counter[str]())
     unreadable = [failed for found in each for failed in found.unreadable]
@@ -256,6 +256,11 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
             + "".join(f"; {path}: {why}" for path, why in unreadable[:3])
         )
     return _Found(files, others, unreadable)
+
+
+@cache  # a folder may hold a hundred thousand pictures
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
 
 
 def _indexed_by(
