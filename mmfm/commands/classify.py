@@ -26,7 +26,10 @@ from mmfm.commands.options import (
     check_engine,
     chosen_clip,
     chosen_engine,
-    need_folders,
+    done_with,
+    label_file,
+    need_outputs,
+    spare_pictures,
 )
 from mmfm.errors import BadInput, MmfmError, NotHere
 
@@ -105,7 +108,9 @@ def classify(
     if dry_run and out is None:
         raise BadInput("--dry-run goes with --copy-to or --move-to")
     check_engine(engine, exact)
-    need_folders(csv, html)
+    read = (*paths, label_file(labels), templates, adapter, calibration)
+    need_outputs(csv, html, inputs=read)
+    spare_pictures(csv, html)
     from mmfm.contact_sheet import Report
     from mmfm.faces import counting, stopping
     from mmfm.listing import Table
@@ -209,7 +214,7 @@ def classify(
             raise typer.Exit(130) from None
         if sheet is not None:
             sheet.write()
-            print(f"{sheet.path}: {answers.read:,} pictures")
+            done_with(sheet.path, f"{sheet.path}: {answers.read:,} pictures", counter.say)
         if not (dry_run and resume):  # else it is still to be gone on with
             memory.finish()
         if out is not None:

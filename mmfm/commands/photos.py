@@ -21,7 +21,9 @@ from mmfm.commands.options import (
     check_engine,
     chosen_clip,
     chosen_engine,
-    need_folders,
+    done_with,
+    need_outputs,
+    spare_pictures,
 )
 from mmfm.errors import BadInput, NotHere
 
@@ -181,7 +183,8 @@ def search(
         raise BadInput("say what to search for: words, a picture's file, or --duplicates")
     if threshold is not None and not duplicates:
         raise BadInput("--threshold goes with --duplicates")
-    need_folders(html)
+    need_outputs(html)
+    spare_pictures(html)
     from mmfm.contact_sheet import Sheet
     from mmfm.faces import counting
     from mmfm.store import Store
@@ -224,7 +227,7 @@ def search(
             found = len(hits)
         if sheet is not None:
             sheet.write()
-            print(f"{sheet.path}: {found:,} found")
+            done_with(sheet.path, f"{sheet.path}: {found:,} found", counter.say)
         elif not found:
             counter.say("no duplicates" if duplicates else _nothing_in(folders))
 
