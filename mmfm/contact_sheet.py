@@ -32,7 +32,7 @@ from PIL import ExifTags, Image
 
 from mmfm.data.pictures import open_picture
 from mmfm.errors import MmfmError
-from mmfm.files import whole
+from mmfm.files import named
 from mmfm.listing import NONE, printable
 from mmfm.models.scores import SCORE_KINDS, ScoreKind
 from mmfm.tasks.classify import Prediction
@@ -300,7 +300,7 @@ class _Pictures:
             "words": WORDS,
         }
         style, program = (_beside(f"contact_sheet.{end}") for end in ("css", "js"))
-        with whole(self._path) as file:
+        with named(self._path) as file:
             file.write(_HEAD.format(style=_hash(style), program=_hash(program)).encode())
             file.write(b"<style>" + style + b"</style></head><body>\n")
             file.write(f"<noscript>{WORDS['en']['no_script']}</noscript>\n".encode())

@@ -15,7 +15,7 @@ import torch
 
 import mmfm
 from mmfm.contact_sheet import thumbnail
-from mmfm.files import write_whole
+from mmfm.files import write_named
 from mmfm.measures import Bin, Share
 from mmfm.tasks.evaluate import Evaluation, Honesty, Wrong
 
@@ -198,7 +198,7 @@ def _shown(text: object) -> str:
 
 def write_report(e: Evaluation, path: Path) -> None:
     """Write the page, whole or not at all."""
-    write_whole(path, "\n".join(_page(e)) + "\n")
+    write_named(path, "\n".join(_page(e)) + "\n")
 
 
 def _page(e: Evaluation) -> Iterator[str]:

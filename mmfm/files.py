@@ -1,15 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; what is no file takes its bytes as they come."""
 
 import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
+import stat
 from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mmfm.errors import OutOfSpace
+from mmfm.errors import BadData, OutOfSpace
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what an OSError says when no space is left
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOENT)
@@ -23,7 +25,7 @@ def whole(path: Path) -> Generator[BinaryIO]:
     one: the bytes go to a hidden neighbour, are flushed to the disk, and then take the name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f".{secrets.token_hex(6)}.part"
+    part = _part_of(path)
     try:
         with part.open("xb") as file:
             yield file
@@ -36,6 +38,8 @@ def whole(path: Path) -> Generator[BinaryIO]:
             raise OutOfSpace(
                 f"no space left to write {path}; what was there before is intact"
             ) from error
+        if error.filename == f"{part}":  # of which nobody has heard
+            raise OSError(error.errno, error.strerror, f"{path}") from error
         raise
     finally:
         part.unlink(missing_ok=True)
@@ -45,6 +49,83 @@ def write_whole(path: Path, data: bytes | str) -> None:
     """Write a whole file at once; see `whole`."""
     with whole(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Generator[BinaryIO]:
+    """Open the file that a person names for what is written; see `whole`.
+
+    A link goes on leading where it leads. What `is_stream` takes the bytes as they come.
+    """
+    if not is_stream(path):
+        with whole(_meant(path)) as file:
+            yield file
+        return
+    number = _opened_as(path)
+    try:
+        with open(path if number is None else os.dup(number), "wb") as file:  # noqa: PTH123
+            yield file
+    except OSError as error:
+        if error.errno in FULL:
+            raise OutOfSpace(f"no space left to write {path}") from error
+        if error.filename is None:  # of what is open already
+            raise OSError(error.errno, error.strerror, f"{path}") from error
+        raise
+
+
+def write_named(path: Path, data: bytes | str) -> None:
+    """Write a file that a person names at once; see `named`."""
+    with named(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is no file to be replaced: a pipe, a terminal, /dev/null, /dev/stdout."""
+    if _opened_as(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def check_named(path: Path) -> None:
+    """Refuse what `named` could not write, before there is anything to be written."""
+    try:
+        if (number := _opened_as(path)) is not None:
+            os.fstat(number)
+        elif is_stream(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        else:
+            part = _part_of(_meant(path))
+            part.touch(exist_ok=False)
+            part.unlink()
+    except OSError as error:
+        raise BadData(f"{path}: cannot be written ({error.strerror})") from error
+
+
+_OPENED = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/std(out|err)", re.ASCII)
+
+
+def _opened_as(path: Path) -> int | None:
+    """The number under which a file is open already, if the path says that.
+
+    Opened by its name once more, it would begin anew: `>> log` would lose what is in it.
+    """
+    if os.name != "posix" or (match := _OPENED.fullmatch(f"{path}")) is None:
+        return None
+    number, standard = match.groups()
+    return int(number) if number else {"out": 1, "err": 2}[standard]
+
+
+def _meant(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _part_of(path: Path) -> Path:
+    return path.parent / f".{secrets.token_hex(6)}.part"
 
 
 class Stamp(NamedTuple):

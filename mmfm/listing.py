@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmfm.data.texts import harmless_json, legible
-from mmfm.files import write_whole
+from mmfm.files import write_named
 from mmfm.tasks.classify import Prediction
 
 NONE = "none of these"
@@ -62,7 +62,7 @@ def printable(text: str) -> str:
 
 
 class Table:
-    """A CSV file with one row a picture, written whole when all are there."""
+    """A CSV file with one row a picture, written when all are there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,7 +76,7 @@ class Table:
 
     def write(self) -> None:
         """Write the file. Its first bytes tell spreadsheets that it is UTF-8."""
-        write_whole(self.path, "\ufeff" + self._text.getvalue())
+        write_named(self.path, "\ufeff" + self._text.getvalue())
 
 
 def _percent(score: float) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from mmfm.encoding import Keep, Picture, Row
-from mmfm.errors import MmfmError, NotHere
+from mmfm.errors import BadData, MmfmError, NotHere
 from mmfm.files import Stamp
 from mmfm.models.clip import TwoTowers
 from mmfm.models.label_vectors import cache_file, fingerprint
@@ -29,7 +29,8 @@ class Memory:
 
     `run` names the run beside the model, so that an interrupted one is found again. `store`: its
     folder, the user's own if not said. What an interrupted run has seen is used with `resume`.
-    Where another process is at the same run, nothing of it is used, and nothing is kept.
+    Where another process is at the same run, nothing of it is used, and nothing is kept. Nor is
+    anything kept where nothing can be written; a run that is to go on is then not begun anew.
     """
 
     def __init__(
@@ -62,14 +63,21 @@ class Memory:
 
     def _seen_before(self, files: Sequence[Path], resume: bool) -> int:
         """How many of the files an interrupted run has looked at; with `resume` they are known."""
-        if self._unfinished is None or not self._unfinished.file.exists():
-            return 0
-        if (unfinished := self._writable()) is None:
-            return 0
         # What it has moved away since is none of them.
         indexed = self._indexed or [None] * len(files)
         pairs = zip(files, indexed, strict=True)
-        seen = unfinished.count(f"{file}" for file, row in pairs if row is None)
+        try:
+            if self._unfinished is None or not self._unfinished.file.exists():
+                return 0
+            if (unfinished := self._held()) is None:
+                return 0
+            seen = unfinished.count(f"{file}" for file, row in pairs if row is None)
+        except (BadData, OSError) as error:
+            # What was moved away before the interruption has had a say in the answers to the rest.
+            if resume:
+                raise
+            self._give_up(error)
+            return 0
         if resume:
             self._resumed = unfinished
         if seen and resume:
@@ -93,8 +101,7 @@ class Memory:
         """What writes down what this engine sees, for the case that the run is interrupted."""
 
         def keep(seen: list[tuple[str, Stamp, Row]]) -> None:
-            if (unfinished := self._writable()) is not None:
-                unfinished.keep(seen, engine)
+            self._write(lambda unfinished: unfinished.keep(seen, engine))
 
         return keep
 
@@ -104,8 +111,7 @@ class Memory:
 
     def keep_cut(self, labels: str, cut: float) -> None:
         """Write that down: it was found in the whole folder, of which a part may be moved away."""
-        if (unfinished := self._writable()) is not None:
-            unfinished.keep_cut(labels, cut)
+        self._write(lambda unfinished: unfinished.keep_cut(labels, cut))
 
     @property
     def keeps(self) -> bool:
@@ -122,7 +128,23 @@ class Memory:
         if self._unfinished is not None:
             self._unfinished.finish()
 
-    def _writable(self) -> Unfinished | None:
+    def _write(self, what: Callable[[Unfinished], None]) -> None:
+        """Keep something; where that fails, the answers are still worth having."""
+        try:
+            if (unfinished := self._held()) is not None:
+                what(unfinished)
+        except BadData as error:
+            if self._resumed is not None:
+                raise  # its rows are read to the end
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        if self._unfinished is not None:
+            self._unfinished.close()
+            self._unfinished = None
+        self._say(f"{error}; --resume would begin anew")
+
+    def _held(self) -> Unfinished | None:
         """What the run is kept in; None where another process has it."""
         if self._unfinished is not None and not self._unfinished.hold():
             self._unfinished = None

@@ -207,6 +207,9 @@ def test_a_name_that_is_no_text_is_still_printed(folder: Path):
         command = [sys.executable, "-m", "mmfm", "classify", folder, "--labels", LABELS, *extra]
         done = subprocess.run(command, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
+        if extra == ["--json"]:
+            paths = [os.fsencode(json.loads(line)["path"]) for line in done.stdout.splitlines()]
+            assert odd in paths
 
 
 def test_one_picture_waits_for_nothing_that_it_does_not_need(folder: Path):
@@ -333,3 +336,63 @@ def test_a_run_beside_another_keeps_nothing_and_does_not_take_it_for_interrupted
         assert status == 130 and "begins anew" in err and "goes on" not in err
     other.close()
     assert "going on: 1 " in run(*wish, "--resume", capsys=capsys)[2]
+
+
+@pytest.mark.parametrize("option", ["--csv", "--html"])
+def test_what_would_be_lost_or_cannot_be_written_is_refused_before_the_work(
+    option: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(commands, "chosen_clip", pytest.fail)
+    (folder / "labels").write_text("red circle\nblue star\n")
+    (folder / "plain").write_bytes((folder / "a.png").read_bytes())
+    (folder / "bad.jpg").write_bytes(b"broken")
+    (folder / "link.csv").symlink_to("nowhere/x.csv")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    wish = ("classify", folder, folder / "plain", "--labels", "@labels", option)
+    cases = [
+        ("deep/c.png", 2, "is a picture"),
+        ("plain", 2, "is read by the same command"),
+        ("bad.jpg", 2, "is a picture"),
+        (folder / "labels", 2, "is read by the same command"),
+        ("-", 2, "/dev/stdout"),
+        ("link.csv", 1, "link.csv: cannot be written"),
+    ]
+    for file, status, told in cases:
+        found, out, err = run(*wish, file, capsys=capsys)
+        assert (found, out, err.count("\n")) == (status, "", 1) and told in err
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files that are open have names there")
+def test_a_table_goes_into_a_pipe_and_behind_what_is_in_a_file(folder: Path, tmp_path: Path):
+    wish = [sys.executable, "-m", "mmfm", "classify", folder, "--labels", LABELS]
+    wish += ["--csv", "/dev/fd/1"]
+    done = subprocess.run(wish, capture_output=True, check=True, text=True, encoding="utf-8-sig")
+    assert [row["label"] for row in csv.DictReader(done.stdout.splitlines())] == NAMES
+    assert "/dev/fd/1: 3 pictures" in done.stderr
+    with (tmp_path / "log").open("wb", buffering=0) as log:
+        log.write(b"before\n")
+        subprocess.run(wish, stdout=log, stderr=subprocess.DEVNULL, check=True)
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    assert text == f"before\n\ufeff{done.stdout}".replace("\r", "")
+
+
+def test_a_folder_in_two_spellings_is_looked_at_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder.parent / "link").symlink_to(folder, target_is_directory=True)
+    paths = (folder, folder / "deep" / ".." / "deep", folder.parent / "link")
+    status, out, _ = run("classify", *paths, "--labels", LABELS, capsys=capsys)
+    assert status == 0 and len(out.splitlines()) == 3
+
+
+def test_a_cache_that_cannot_be_written_costs_a_line_and_no_answer(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MMFM_CACHE", str(folder / "note.txt" / "cache"))
+    wish = ("classify", folder, "--labels", LABELS, "--model", "clip-shapes", "--none")
+    for more in ([], ["--move-to", folder.parent / "sorted"]):
+        status, out, err = run(*wish, *more, capsys=capsys)
+        assert status == 0 and len(out.splitlines()) == 3 and "Traceback" not in err
+    assert err.count("--resume would begin anew") == 1

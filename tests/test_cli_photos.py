@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mmfm import cli, engines
-from mmfm.commands import options
+from mmfm.commands import options, photos
 from mmfm.data import shapes
 
 LABELS = "red circle,blue star,green square"
@@ -425,3 +425,25 @@ def test_an_empty_query_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     run("index", tmp_path / "photos", *MODEL, *store, capsys=capsys)
     status, _, err = run("search", "  ", *store, capsys=capsys)
     assert status == 2 and "empty query" in err
+
+
+def test_a_stop_before_the_first_picture_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    draw(tmp_path / "photos", each=1)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(photos, "chosen_clip", interrupted)
+    status, _, err = run("index", tmp_path / "photos", capsys=capsys)
+    assert (status, err) == (130, "mmfm: stopped; the same command goes on from here\n")
+
+
+def test_a_page_does_not_take_the_place_of_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    picture = draw(tmp_path / "photos", each=1)["red circle"][0]
+    before = picture.read_bytes()
+    status, out, err = run("search", "red", "--html", picture, capsys=capsys)
+    assert (status, out) == (2, "") and "is a picture" in err and picture.read_bytes() == before

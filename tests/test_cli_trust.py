@@ -147,6 +147,9 @@ def test_explain_draws_and_prints_the_curve(
         (["explain", "{here}/bad.png", "--labels", "", "--out", "o.png"], 2, "no labels"),
         (["explain", "{here}/bad.png", "--labels", "a", "--out", "o.docx"], 2, "end it in .png"),
         (["explain", "{here}/bad.png", "--labels", "a"], 2, "--out"),
+        (["explain", "{here}/bad.png", "--labels", "a", "--out", "bad.png"], 2, "is read by"),
+        (["evaluate", "{here}/two", "--html", "two/cat/a.png"], 2, "is a picture"),
+        (["adapt", "{here}/two", "--save", "-"], 2, "name a file"),
     ],
 )
 def test_mistakes_are_one_line_with_their_status(

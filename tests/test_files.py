@@ -7,14 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmfm import files
-from mmfm.errors import OutOfSpace
-from mmfm.files import whole, write_whole
+from mmfm.errors import BadData, OutOfSpace
+from mmfm.files import check_named, whole, write_named, write_whole
 
 OLD, NEW = b"old" * 1000, b"new" * 1000
 
@@ -166,3 +167,67 @@ def test_a_writer_who_closes_the_file_early_is_told(tmp_path: Path):
     with pytest.raises(ValueError, match="closed"), whole(tmp_path / "a") as file:
         file.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_a_person_names_goes_on_leading_where_it_leads(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/a")
+    for data in ("new", "newer"):  # of which the first makes the file
+        write_named(tmp_path / "link", data)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real" / "a").read_text() == data
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name are POSIX")
+def test_a_pipe_and_a_device_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Path, "replace", pytest.fail)  # a test must not lose this machine's device
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit((tmp_path / "pipe").read_bytes)
+        check_named(tmp_path / "pipe")
+        write_named(tmp_path / "pipe", NEW)
+        assert read.result(timeout=10) == NEW
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "null").symlink_to("/dev/null")
+    for path in (Path("/dev/null"), tmp_path / "null"):
+        check_named(path)
+        write_named(path, NEW)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_device_that_takes_no_more_is_told_as_a_full_disk(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Path, "replace", pytest.fail)  # as above
+    with pytest.raises(OutOfSpace, match="no space left to write /dev/full"):
+        write_named(Path("/dev/full"), NEW)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files that are open have names there")
+def test_what_is_open_already_is_written_on_from_where_it_is(tmp_path: Path):
+    with (tmp_path / "log").open("wb", buffering=0) as log:
+        log.write(OLD)
+        check_named(Path(f"/dev/fd/{log.fileno()}"))
+        write_named(Path(f"/dev/fd/{log.fileno()}"), NEW)
+    assert (tmp_path / "log").read_bytes() == OLD + NEW
+    with pytest.raises(BadData, match="/dev/fd/987654: cannot be written"):
+        check_named(Path("/dev/fd/987654"))
+
+
+def test_a_file_that_cannot_be_written_is_named_as_the_person_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "answers.csv"
+    check_named(path)
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(part: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{part}")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(BadData, match=r"answers\.csv: cannot be written \(Permission denied"):
+        check_named(path)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        write_whole(path, NEW)
+    assert caught.value.filename == f"{path}"

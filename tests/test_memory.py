@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import mmfm
+from mmfm.errors import BadData
 from mmfm.files import Stamp
 from mmfm.memory import Memory, models_of
 from mmfm.models.clip import TwoTowers
@@ -147,3 +148,31 @@ def test_the_models_of_a_folder_are_those_by_which_something_in_it_is_indexed(tm
     assert models_of([tmp_path / "p" / "deep"], store.folder) == ["two"]
     assert models_of([tmp_path / "q", tmp_path / "p" / "x.png"], store.folder) == ["one"]
     assert models_of([tmp_path / "q"], store.folder) == []
+
+
+def test_where_nothing_can_be_kept_is_said_once_and_what_is_kept_is_not_passed_by(
+    tmp_path: Path, clip: TwoTowers, monkeypatch: pytest.MonkeyPatch
+):
+    files = pictures(tmp_path, 4)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MMFM_CACHE", str(tmp_path / "file" / "cache"))
+    said: list[str] = []
+    for resume in (False, True):
+        memory = Memory(clip, files, run=["auto"], store="none", resume=resume, say=said.append)
+        see(memory, files[:2], clip)
+        memory.keep_cut("labels", 1.0)
+        assert len(said) == 1 and said.pop().endswith("; --resume would begin anew")
+        assert not memory.keeps and memory.unknown == 4
+        memory.finish()
+
+    monkeypatch.setenv("MMFM_CACHE", str(tmp_path / "cache"))
+    first = Memory(clip, files, run=["auto"], store="none", say=said.append)
+    see(first, files[:2], clip)
+    first.close()
+    (kept,) = (tmp_path / "cache" / "unfinished").glob("*.sqlite")
+    kept.write_bytes(b"no rows of a run at all" * 100)
+    with pytest.raises(BadData, match="cannot be kept"):
+        Memory(clip, files, run=["auto"], store="none", resume=True, say=said.append).close()
+    memory = Memory(clip, files, run=["auto"], store="none", say=said.append)
+    assert len(said) == 1 and not memory.keeps
+    memory.finish()

@@ -199,6 +199,7 @@ def test_the_clip_may_have_moved_and_what_it_does_not_read_is_said(
         (["{made}/run", "--out", "no/such/"], 1, "there is no folder no"),
         (["{made}/run", "--out", "grid.jpg"], 2, "end it in .png"),
         (["{made}/run", "--out", "grid"], 2, "end it in .png"),
+        (["{made}/run", "--out", "lost.png"], 1, "lost.png: cannot be written"),
         (["{made}/run", "--out", ""], 2, "--out"),
         (["{made}/run", "--out", "file/"], 2, "this is a file"),
         (["{made}/run", "--out", "{made}/full"], 2, "not empty"),
@@ -234,13 +235,14 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
 ):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
+    Path("lost.png").symlink_to("nowhere/grid.png")
     arguments = [argument.format(made=made) for argument in arguments]
     if "--out" not in arguments:
         arguments += ["--out", "grid.png"]
     found, out, err = run(*arguments, capsys=capsys)
     assert (found, out, err.count("\n")) == (status, "", 1), err
     assert err.startswith("mmfm: ") and said in err
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lost.png"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")

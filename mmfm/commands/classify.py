@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +26,10 @@ from mmfm.commands.options import (
     check_engine,
     chosen_clip,
     chosen_engine,
-    need_folders,
+    done_with,
+    label_file,
+    need_outputs,
+    spare_pictures,
 )
 from mmfm.errors import BadInput, MmfmError, NotHere
 
@@ -105,7 +108,9 @@ def classify(
     if dry_run and out is None:
         raise BadInput("--dry-run goes with --copy-to or --move-to")
     check_engine(engine, exact)
-    need_folders(csv, html)
+    read = (*paths, label_file(labels), templates, adapter, calibration)
+    need_outputs(csv, html, inputs=read)
+    spare_pictures(csv, html)
     from mmfm.contact_sheet import Report
     from mmfm.faces import counting, stopping
     from mmfm.listing import Table
@@ -209,7 +214,7 @@ def classify(
             raise typer.Exit(130) from None
         if sheet is not None:
             sheet.write()
-            print(f"{sheet.path}: {answers.read:,} pictures")
+            done_with(sheet.path, f"{sheet.path}: {answers.read:,} pictures", counter.say)
         if not (dry_run and resume):  # else it is still to be gone on with
             memory.finish()
         if out is not None:
@@ -243,10 +248,10 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
 
     each = [picture_files(path, without=without) for path in paths]
     files = [file for found in each for file in found.files]
-    if len(each) > 1:  # a folder, and one in it: each picture once
+    if len(each) > 1:  # a folder, and one in it or itself as src/../src: each picture once
         once: dict[Path, Path] = {}
         for file in files:
-            once.setdefault(file.absolute(), file)
+            once.setdefault(_real(file.parent) / file.name, file)
         files = list(once.values())
     others = sum((found.others for found in each), Counter[str]())
     unreadable = [failed for found in each for failed in found.unreadable]
@@ -256,6 +261,11 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
             + "".join(f"; {path}: {why}" for path, why in unreadable[:3])
         )
     return _Found(files, others, unreadable)
+
+
+@cache  # a folder may hold a hundred thousand pictures
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
 
 
 def _indexed_by(

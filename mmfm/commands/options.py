@@ -1,6 +1,6 @@
 """What several commands are asked, and how they take it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,13 +64,53 @@ Rescale = Annotated[
 _PUBLIC = "ViT-B-32/laion2b_s34b_b79k"  # a CLIP for photos: 600 MB, seconds on a processor
 
 
-def need_folders(*files: Path | None) -> None:
-    """Refuse before the work what could not be written after it."""
-    for file in files:
-        if file is not None and not file.parent.is_dir():
+def need_outputs(*files: Path | None, inputs: Iterable[str | Path | None] = ()) -> None:
+    """Refuse before the work what could not be written after it, or is read by it."""
+    from mmfm.files import check_named, is_stream
+
+    read = [Path(each).expanduser() for each in inputs if each is not None]
+    for file in filter(None, files):
+        if f"{file}" == "-":
+            raise BadInput("-: name a file; /dev/stdout writes into a pipe")
+        if is_stream(file):
+            check_named(file)
+            continue
+        if not file.parent.is_dir():
             raise NotHere(f"{file}: there is no folder {file.parent}")
-        if file is not None and file.is_dir():
+        if file.is_dir():
             raise BadInput(f"{file}: this is a folder; name a file")
+        if file.exists() and not file.is_file():
+            raise BadInput(f"{file}: is neither a file nor a pipe; name another")
+        if file.exists() and any(each.exists() and each.samefile(file) for each in read):
+            raise BadInput(f"{file}: is read by the same command; name another file")
+        check_named(file)
+
+
+def spare_pictures(*files: Path | None) -> None:
+    """Refuse to put what is no picture in the place of one, which a slip of the hand would do."""
+    from mmfm.data.formats import HEAD, kind_of, picture_endings
+
+    for file in filter(None, files):
+        if file.is_file() and file.stat().st_size:
+            with file.open("rb") as begun:
+                kind = kind_of(begun.read(HEAD))
+            if kind is not None or file.suffix.lower() in picture_endings():
+                raise BadInput(f"{file}: is a picture, which would be lost; name another file")
+
+
+def label_file(labels: str | None) -> str | None:
+    """The file of --labels @FILE."""
+    return labels[1:] if labels is not None and labels.startswith("@") else None
+
+
+def done_with(file: Path, line: str, say: Callable[[str], None]) -> None:
+    """The last line about a file that was written; it is not put behind what went into a pipe."""
+    from mmfm.files import is_stream
+
+    if is_stream(file):
+        say(line)
+    else:
+        print(line)
 
 
 def as_templates(wish: str) -> Any:

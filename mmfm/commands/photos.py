@@ -3,7 +3,8 @@
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,9 @@ from mmfm.commands.options import (
     check_engine,
     chosen_clip,
     chosen_engine,
-    need_folders,
+    done_with,
+    need_outputs,
+    spare_pictures,
 )
 from mmfm.errors import BadInput, NotHere
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from mmfm.engines import Engine
     from mmfm.store import Store
     from mmfm.tasks.search import Alike, Hit
+
+_GOES_ON = "stopped; the same command goes on from here"
 
 Inside = Annotated[
     list[Path] | None,
@@ -56,13 +61,15 @@ def index(
     """Look at each picture once and keep what was seen, so that it can be asked ever after."""
     check_engine(engine, exact)
     from mmfm.faces import counting, stopping
-    from mmfm.store import Store
-    from mmfm.tasks.index import Indexed
-    from mmfm.tasks.index import forget as drop
-    from mmfm.tasks.index import index as look
 
-    kept = Store(store)
-    with stopping() as stop, counting() as counter:
+    with stopping() as stop, counting() as counter, _saying_goes_on(counter.say):
+        # Importing torch is the first thing that takes long enough to be stopped.
+        from mmfm.store import Store
+        from mmfm.tasks.index import Indexed
+        from mmfm.tasks.index import forget as drop
+        from mmfm.tasks.index import index as look
+
+        kept = Store(store)
         if forget:
             dropped = drop(folders, store=kept, say=counter.say)
             counter.say(f"{dropped:,} pictures forgotten")
@@ -105,11 +112,21 @@ def index(
         files = "1 file" if step.total == 1 else f"{step.total:,} files"
         counter.say(f"{files}: {told or 'nothing to do'}")
         if stopped:
-            counter.say("stopped; the same command goes on from here")
+            counter.say(_GOES_ON)
             raise typer.Exit(130)
     if step.total and step.unreadable == step.total:
         raise typer.Exit(1)
     raise typer.Exit(3 if step.unreadable else 0)
+
+
+@contextmanager
+def _saying_goes_on(say: Callable[[str], None]) -> Generator[None]:
+    """A stop while nothing is in flight yet, or a second one, says the same as one that waits."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(_GOES_ON)
+        raise typer.Exit(130) from None
 
 
 def _by_others(store: "Store", clip: Any, engine: str, folders: Sequence[Path]) -> int:
@@ -166,7 +183,8 @@ def search(
         raise BadInput("say what to search for: words, a picture's file, or --duplicates")
     if threshold is not None and not duplicates:
         raise BadInput("--threshold goes with --duplicates")
-    need_folders(html)
+    need_outputs(html)
+    spare_pictures(html)
     from mmfm.contact_sheet import Sheet
     from mmfm.faces import counting
     from mmfm.store import Store
@@ -209,7 +227,7 @@ def search(
             found = len(hits)
         if sheet is not None:
             sheet.write()
-            print(f"{sheet.path}: {found:,} found")
+            done_with(sheet.path, f"{sheet.path}: {found:,} found", counter.say)
         elif not found:
             counter.say("no duplicates" if duplicates else _nothing_in(folders))
 
@@ -311,7 +329,7 @@ def undo(
         stop()  # from now on a Ctrl-C waits for the pictures that are on their way
         for undone in take_back(journal):
             if stop():
-                counter.say("stopped; the same command goes on from here")
+                counter.say(_GOES_ON)
                 raise typer.Exit(130)
             how[undone.how] += 1
             if undone.how == "left":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mmfm.commands.options import Device, Interval, Rescale, as_times
+from mmfm.commands.options import Device, Interval, Rescale, as_times, need_outputs
 from mmfm.errors import BadInput, NotHere
 
 _ENDINGS = "end it in .png for a grid, in .gif for the way from noise, in / for a file a picture"
@@ -119,6 +119,8 @@ def _destination(out: str) -> tuple[Path, str]:
         raise BadInput(f"--out {out}: {_ENDINGS}")
     if not path.parent.is_dir():
         raise NotHere(f"--out {out}: there is no folder {path.parent}")
+    if kind != "files":
+        need_outputs(path)
     return path, kind
 
 

@@ -14,7 +14,9 @@ from mmfm.commands.options import (
     Names,
     as_templates,
     chosen_clip,
-    need_folders,
+    label_file,
+    need_outputs,
+    spare_pictures,
 )
 from mmfm.errors import BadData, BadInput
 
@@ -40,7 +42,8 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure how far answers and scores can be trusted, and fit them."""
-    need_folders(save, html)
+    need_outputs(save, html, inputs=(label_file(labels), templates, adapter))
+    spare_pictures(save, html)
     from mmfm.data.labels import read_labels
     from mmfm.evaluation_report import lines, write_report
     from mmfm.faces import counting, stopping
@@ -92,7 +95,8 @@ def adapt(
     device: Device = "auto",
 ) -> None:
     """Learn from a few pictures of your own, and say whether that helps."""
-    need_folders(save)
+    need_outputs(save, inputs=(label_file(labels), templates))
+    spare_pictures(save)
     from mmfm.data.labels import read_labels
     from mmfm.faces import counting
     from mmfm.listing import printable
@@ -133,14 +137,14 @@ def explain(
     device: Device = "auto",
 ) -> None:
     """Show where in a picture each label finds its evidence, and test it."""
-    need_folders(out)
+    need_outputs(out, inputs=(photo, label_file(labels), templates))
     import torch
     from PIL import Image
 
     from mmfm.data.labels import read_labels
     from mmfm.data.pictures import open_picture
     from mmfm.faces import counting
-    from mmfm.files import whole
+    from mmfm.files import named
     from mmfm.listing import printable
     from mmfm.tasks import explain as task
     from mmfm.tasks.classify import ZeroShotClassifier
@@ -167,7 +171,7 @@ def explain(
         test = task.curves(
             clip, picture, clf.vectors, first.number, first.order, generator=generator
         )
-        with whole(out) as file:
+        with named(out) as file:
             task.draw(found, [test]).save(file, kind)
     for line in task.lines(found, [test]):
         print(printable(line))

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from mmfm.data.labels import Label
 from mmfm.errors import BadData, NotHere
-from mmfm.files import write_whole
+from mmfm.files import write_named
 
 Kind = Literal["zero-shot", "tip", "linear"]
 
@@ -118,7 +118,7 @@ class Adapter:
         if self.kind == "tip":
             about |= {"alpha": self.alpha, "beta": self.beta}
         said = json.dumps(about, ensure_ascii=False, allow_nan=False)
-        write_whole(path, save(tensors, metadata={"mmfm": said}))
+        write_named(path, save(tensors, metadata={"mmfm": said}))
 
     @staticmethod
     def read(path: Path) -> "Adapter":

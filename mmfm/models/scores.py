@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmfm.errors import BadData, NotHere
-from mmfm.files import write_whole
+from mmfm.files import write_named
 
 ScoreKind = Literal[
     "among_labels",
@@ -74,7 +74,7 @@ class Calibration:
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         settings = {"mmfm": 1, "kind": "calibration", **asdict(self)}
-        write_whole(path, json.dumps(settings, indent=2, allow_nan=False) + "\n")
+        write_named(path, json.dumps(settings, indent=2, allow_nan=False) + "\n")
 
     @staticmethod
     def read(path: Path) -> "Calibration":

@@ -40,7 +40,7 @@ from mmfm.diffusion.few_steps import by_way_of_pictures
 from mmfm.diffusion.guidance import guided
 from mmfm.diffusion.samplers import SAMPLERS, Jumper, Step, euler, jump
 from mmfm.errors import BadInput
-from mmfm.files import write_whole
+from mmfm.files import write_named, write_whole
 from mmfm.models.denoiser import Condition, Denoiser, Told, pieces
 from mmfm.models.reading import some
 from mmfm.models.words import Reader, check_reader, reader_for
@@ -608,7 +608,7 @@ def write_grid(asked: Order, out: Path, progress: Progress | None = None) -> Non
     """Draw all pictures on one sheet, a column a label or a prompt, and write it as PNG."""
     _check_sheet(asked, frames=1)
     images = torch.cat([images for _, images in asked.pictures(progress=progress)])
-    write_whole(out, keepsakes.png(_sheet(asked, images), asked.about()))
+    write_named(out, keepsakes.png(_sheet(asked, images), asked.about()))
 
 
 def write_film(asked: Order, out: Path, progress: Progress | None = None) -> None:
@@ -617,7 +617,7 @@ def write_film(asked: Order, out: Path, progress: Progress | None = None) -> Non
     _check_sheet(asked, shown)
     film = asked.film(frames=shown, progress=progress)
     frames = [_sheet(asked, images) for images in film]
-    write_whole(out, keepsakes.gif(frames, asked.about()))
+    write_named(out, keepsakes.gif(frames, asked.about()))
 
 
 def write_files(asked: Order, folder: Path, progress: Progress | None = None) -> None:
