@@ -568,30 +568,42 @@ def _let_go(deed: Deed) -> None:
         source, goal = look(deed.source), look(deed.goal)
     if goal is None:
         raise _Left("was taken away from its new place")
-    if source is None:
-        # Somebody was quicker, as another move. A file with a further name needs no new one; what
-        # may be the last of its kind stays.
-        if not deed.copying and goal.st_nlink > 1:
-            deed.goal.unlink()
-            raise _Left("was taken away while it was moved")
-        return
-    if not os.path.samestat(source, goal) and not _unchanged(deed, source):
+    if source is not None and not os.path.samestat(source, goal) and not _unchanged(deed, source):
         deed.goal.unlink()
         raise _Left("changed while it was moved")
-    _drop(deed)
+    if not _drop(deed) and _is_elsewhere(deed):
+        deed.goal.unlink()
+        raise _Left("was taken away while it was moved")
 
 
-def _drop(deed: Deed) -> None:
-    """Take the old name away; where that cannot be, the new one."""
+def _drop(deed: Deed) -> bool:
+    """Take the old name away; where that cannot be, the new one. False: somebody was quicker.
+
+    Of several moves that have all named the file anew, the system lets one alone take the old name
+    away: that one has moved it, however their looks fell in between.
+    """
     with _answering(deed.source):
         before = look(deed.source)
     try:
-        deed.source.unlink(missing_ok=True)
+        deed.source.unlink()
+    except FileNotFoundError:
+        return False
     except OSError as error:
         if before is None or not _still_stands(deed, before, error):
-            return
+            return True
         deed.goal.unlink()  # it cannot be moved, as from a disk that is read-only
         raise
+    return True
+
+
+def _is_elsewhere(deed: Deed) -> bool:
+    """Whether a file that somebody else took away has a further name, and so needs no new one.
+
+    A copy, and what may be the last of its kind, stays.
+    """
+    with _answering(deed.goal):
+        goal = look(deed.goal)
+    return not deed.copying and goal is not None and goal.st_nlink > 1
 
 
 def _still_stands(deed: Deed, before: os.stat_result, error: OSError) -> bool:
@@ -637,7 +649,9 @@ def _settle(deed: Deed) -> bool:
         return False
     sync_folders(deed.goal.parent)
     if deed.move:
-        _drop(deed)
+        if not _drop(deed) and _is_elsewhere(deed):
+            deed.goal.unlink()
+            return False
         sync_folders(deed.source.parent)
     return True
 
