@@ -124,6 +124,7 @@ def locked(out: Path) -> Generator[None]:
 # --- the journal ----------------------------------------------------------------------------------
 
 _PLANNED, _DONE, _FAILED, _BACK, _BACK_COPYING, _UNDONE = range(6)
+_TO_UNDO = (_DONE, _BACK, _BACK_COPYING)
 _STATES = {"done": _DONE, "failed": _FAILED, "back": _BACK, "undone": _UNDONE}
 _ROW = {"plan", "from", "to", "size", "mtime_ns", "inode", "copying"}
 
@@ -257,7 +258,7 @@ class Journal:
         """What is to be taken back, the last first, some at a time that don't hang together."""
         some: list[Deed] = []
         for number in reversed(range(len(self))):
-            if self._states[number] not in (_DONE, _BACK, _BACK_COPYING):
+            if self._states[number] not in _TO_UNDO:
                 continue
             deed = self._deed(number)
             # A later one may have taken on what this one placed, or lie where this one came from.
@@ -269,10 +270,20 @@ class Journal:
         if some:
             yield some
 
+    @property
+    def left(self) -> int:
+        """How many deeds are not noted as undone."""
+        return sum(self._states.count(state) for state in _TO_UNDO)
+
     def take_back(self, deeds: Sequence[Deed]) -> list[Exception | None]:
-        """Undo deeds: why each was left, if it was; nothing is under way when this returns."""
+        """Undo deeds: why each was left, if it was; nothing is under way when this returns.
+
+        What others have moved back is not noted as undone. That may have been a later sort, which
+        takes it away again when it is undone itself; then this can be repeated.
+        """
         outcomes: dict[int, str | Exception | None] = {}
         wanted: list[Deed] = []
+        by_others: set[int] = set()
         for deed in deeds:
             outcomes[deed.number] = None
             try:
@@ -280,6 +291,8 @@ class Journal:
                     _remove(deed)
                 elif back := _way_back(deed, self._states[deed.number]):
                     wanted.append(back)
+                elif self._states[deed.number] == _DONE:
+                    by_others.add(deed.number)
             except (OSError, _Left) as error:
                 outcomes[deed.number] = _unless_full(error, deed.source)
         while wanted:
@@ -293,8 +306,8 @@ class Journal:
                 and not back.copying
             ]
         why_left = [_why_left(outcomes[deed.number]) for deed in deeds]
-        pairs = zip(deeds, why_left, strict=True)
-        self._note(*({"undone": deed.number} for deed, reason in pairs if reason is None))
+        undone = [d.number for d, reason in zip(deeds, why_left, strict=True) if reason is None]
+        self._note(*({"undone": number} for number in undone if number not in by_others))
         return why_left
 
     def remove_folders(self) -> None:

@@ -382,18 +382,16 @@ def _undone(path: Path) -> Iterator[Undone]:
         with _told(path.parent, "undo again"):
             journal.settle()
             journal.end("undoing")
-        left = 0
         for deeds in journal.backwards(_BATCH):
             with _told(path.parent, "undo again"):
                 said = [
                     _said(deed, reason)
                     for deed, reason in zip(deeds, journal.take_back(deeds), strict=True)
                 ]
-            left += sum(undone.how == "left" for undone in said)
             yield from said
         with _told(path.parent, "undo again"):
             journal.remove_folders()
-            journal.end("undone", left=left)
+            journal.end("undone", left=journal.left)
 
 
 def _said(deed: Deed, reason: Exception | None) -> Undone:

@@ -457,7 +457,23 @@ def test_only_unchanged_files_go_back_and_only_to_free_places(photos: Path, tmp_
     assert undone[by_hand] == Undone(photos / "a/-rf.jpg", by_hand, "moved back")
     assert (photos / "b/IMG_1.jpg").read_bytes() == b"a new picture of that name"
     (photos / "b/IMG_1.jpg").unlink()
-    assert [u.how for u in undo(journals(out)[0])] == ["left", "moved back", "left"]
+    again = {u.to: u.how for u in undo(journals(out)[0])}
+    assert again == {edited: "left", hindered: "moved back", gone: "left", by_hand: "moved back"}
+
+
+def test_sorts_that_are_undone_in_the_wrong_order_leave_nothing_behind(photos: Path):
+    """The second one brings a picture to where it had been, and so does the first undoing."""
+    before, out = files(photos), photos / "sorted"
+    (place,) = run([seen(photos / "a/IMG_1.jpg", "cat")], out)
+    assert place.to is not None
+    run([seen(place.to, "a")], photos)
+    (first,), (second,) = journals(out), journals(photos)
+    for path in (first, second, first):
+        assert [u.how for u in undo(path)] == ["moved back"]
+    first.unlink()
+    second.unlink()
+    assert files(photos) == before
+    assert contents(photos) == Counter(before.values())
 
 
 def test_a_copy_stays_when_its_original_was_edited_and_keeps_its_size_and_time(
