@@ -67,7 +67,8 @@ class Standing:
     out: Path  # the folder that was sorted into, as it was called then
     move: bool
     stage: Literal["sorting", "sorted", "undoing", "undone"]
-    left: int  # what an undoing could not take back
+    left: int  # what the last undoing has not taken back
+    asked: str | None  # for what answers it sorts; None: by a caller that does not say
 
 
 def journals(out: Path) -> list[Path]:
@@ -90,7 +91,8 @@ def standing(path: Path) -> Standing:
         )
     last = rows[-1] if rows else header
     stage = last.get("end") or ("undoing" if "back" in last or "undone" in last else "sorting")
-    return Standing(Path(header["out"]), header["move"], stage, last.get("left", 0))
+    left, asked = last.get("left", 0), header.get("asked")
+    return Standing(Path(header["out"]), header["move"], stage, left, asked)
 
 
 def interrupted(out: Path) -> list[Path]:
@@ -185,7 +187,7 @@ class Journal:
         self._file.truncate(self._end)  # a line that a kill cut short
 
     @classmethod
-    def new(cls, out: Path, move: bool) -> Self:
+    def new(cls, out: Path, move: bool, asked: str | None = None) -> Self:
         """Begin a journal under a name that is free."""
         path = out / _NAMES.replace("*", time.strftime("%Y%m%d-%H%M%S"))
         for number in count(2):
@@ -198,6 +200,7 @@ class Journal:
             "command": "mmfm classify --move-to" if move else "mmfm classify --copy-to",
             "move": move,
             "out": str(out),
+            "asked": asked,
             "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "token": secrets.token_hex(4),
         }

@@ -1,6 +1,7 @@
 """`mmfm classify`: name the pictures of a folder, write the answers down, sort by them."""
 
 import gc
+import hashlib
 import os
 import shlex
 from collections import Counter
@@ -31,8 +32,10 @@ from mmfm.commands.options import (
 from mmfm.errors import BadInput, MmfmError, NotHere
 
 if TYPE_CHECKING:
-    from mmfm.tasks.classify import Prediction
+    from mmfm.tasks.classify import Prediction, ZeroShotClassifier
     from mmfm.tasks.sort import Placed
+
+_TOLD = 400  # letters of labels; longer ones are cut and told apart by a mark
 
 
 def classify(
@@ -195,6 +198,7 @@ def classify(
                     out,
                     move=move,
                     labels=clf.labels,
+                    asked=_asked_for(clf, adapter, calibration),
                     dry_run=dry_run,
                     resume=resume,
                 )
@@ -294,6 +298,21 @@ def _wished_labels(labels: str | None, adapter: Path | None, calibration: Path |
 
         return [Label(shown, tuple(said)) for shown, *said in Calibration.read(calibration).said]
     raise BadInput('--labels is missing: --labels "dog=강아지|puppy,cat", or --labels @FILE')
+
+
+def _asked_for(clf: "ZeroShotClassifier", adapter: Path | None, calibration: Path | None) -> str:
+    """What the answers hang on, in words: an interrupted sort goes on with the same."""
+    labels = ",".join(
+        label.name if label.names == (label.name,) else f"{label.name}={'|'.join(label.names)}"
+        for label in clf.all_labels
+    )
+    if len(labels) > _TOLD:
+        mark = hashlib.sha256(labels.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        labels = f"{labels[:_TOLD]}... ({len(clf.labels):,} labels, {mark})"
+    options = " --multi" * clf.multi_label + " --none" * clf.none_of_these
+    for name, file in (("adapter", adapter), ("calibration", calibration)):
+        options += f" --{name} {os.path.realpath(file)}" if file is not None else ""
+    return f"--labels {labels}{options} with {clf.clip.source}"
 
 
 # --- what is told -------------------------------------------------------------------------------

@@ -476,6 +476,22 @@ def test_sorts_that_are_undone_in_the_wrong_order_leave_nothing_behind(photos: P
     assert contents(photos) == Counter(before.values())
 
 
+def test_an_interrupted_sort_goes_on_by_the_same_labels_only(photos: Path, tmp_path: Path):
+    out, found = tmp_path / "out", predictions(photos)
+
+    def go(asked: str | None, **wishes: bool) -> list[Placed]:
+        return list(sort_pictures(found, out, move=True, asked=asked, **wishes))
+
+    stopped = sort_pictures(found, out, move=True, asked="--labels cat,dog")
+    next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    for dry in (True, False):
+        with pytest.raises(BadRun, match="sort was by --labels cat,dog, and this one is by --la"):
+            go("--labels cat", resume=True, dry_run=dry)
+    go("--labels cat,dog", resume=True)
+    assert not files(photos)
+
+
 def test_a_copy_stays_when_its_original_was_edited_and_keeps_its_size_and_time(
     photos: Path, tmp_path: Path
 ):
