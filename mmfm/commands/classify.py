@@ -184,6 +184,7 @@ def classify(
             cut=memory.cut(clf.label_set),
             keep_cut=partial(memory.keep_cut, clf.label_set) if move and not dry_run else None,
         )
+        links = _links(found.files) if move and not dry_run else []
         # What is loaded stays loaded: Python need not look through it again and again for garbage.
         gc.freeze()
         show = counter.show("classifying")
@@ -211,6 +212,10 @@ def classify(
             after = f" after {answers.count:,} of {len(found.files):,}" if out is None else ""
             counter.say(f"stopped{after}: {goes_on}{unwritten}")
             raise typer.Exit(130) from None
+        except BrokenPipeError:  # `| head` has read enough
+            if out is not None and not dry_run:
+                counter.say("stopped, as nobody reads on: the same command with --resume goes on")
+            raise
         if sheet is not None:
             sheet.write()
             print(f"{sheet.path}: {answers.read:,} pictures")
@@ -218,6 +223,9 @@ def classify(
             memory.finish()
         if out is not None:
             answers.tell_end(out, dry_run=dry_run)
+        if broken := sum(not link.exists() for link in links):
+            lead = "1 link now leads" if broken == 1 else f"{broken:,} links now lead"
+            counter.say(f"{lead} nowhere: what was there has been moved")
     if not answers.read:
         raise typer.Exit(1)
     raise typer.Exit(3 if answers.failed or found.unreadable else 0)
@@ -260,6 +268,11 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
             + "".join(f"; {path}: {why}" for path, why in unreadable[:3])
         )
     return _Found(files, others, unreadable)
+
+
+def _links(files: Iterable[Path]) -> list[Path]:
+    """Those of the files that are links, and lead somewhere."""
+    return [file for file in files if file.is_symlink() and file.exists()]
 
 
 def _indexed_by(
@@ -381,7 +394,9 @@ class _Answers:
             for one in several:
                 if one.how == "left" and prediction.error is None:
                     self.failed += 1
-                    self._say(f"{path}: {one.reason}; left where it is")
+                    is_gone = path is not None and not os.path.lexists(path)
+                    where = "it is gone from there" if is_gone else "left where it is"
+                    self._say(f"{path}: {one.reason}; {where}")
 
     def tell_end(self, out: Path, *, dry_run: bool) -> None:
         """What was done, and how it is taken back."""
