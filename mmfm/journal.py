@@ -67,7 +67,8 @@ class Standing:
     out: Path  # the folder that was sorted into, as it was called then
     move: bool
     stage: Literal["sorting", "sorted", "undoing", "undone"]
-    left: int  # what an undoing could not take back
+    left: int  # what the last undoing has not taken back
+    asked: str | None  # for what answers it sorts; None: by a caller that does not say
 
 
 def journals(out: Path) -> list[Path]:
@@ -90,7 +91,8 @@ def standing(path: Path) -> Standing:
         )
     last = rows[-1] if rows else header
     stage = last.get("end") or ("undoing" if "back" in last or "undone" in last else "sorting")
-    return Standing(Path(header["out"]), header["move"], stage, last.get("left", 0))
+    left, asked = last.get("left", 0), header.get("asked")
+    return Standing(Path(header["out"]), header["move"], stage, left, asked)
 
 
 def interrupted(out: Path) -> list[Path]:
@@ -124,6 +126,7 @@ def locked(out: Path) -> Generator[None]:
 # --- the journal ----------------------------------------------------------------------------------
 
 _PLANNED, _DONE, _FAILED, _BACK, _BACK_COPYING, _UNDONE = range(6)
+_TO_UNDO = (_DONE, _BACK, _BACK_COPYING)
 _STATES = {"done": _DONE, "failed": _FAILED, "back": _BACK, "undone": _UNDONE}
 _ROW = {"plan", "from", "to", "size", "mtime_ns", "inode", "copying"}
 
@@ -184,7 +187,7 @@ class Journal:
         self._file.truncate(self._end)  # a line that a kill cut short
 
     @classmethod
-    def new(cls, out: Path, move: bool) -> Self:
+    def new(cls, out: Path, move: bool, asked: str | None = None) -> Self:
         """Begin a journal under a name that is free."""
         path = out / _NAMES.replace("*", time.strftime("%Y%m%d-%H%M%S"))
         for number in count(2):
@@ -197,6 +200,7 @@ class Journal:
             "command": "mmfm classify --move-to" if move else "mmfm classify --copy-to",
             "move": move,
             "out": str(out),
+            "asked": asked,
             "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "token": secrets.token_hex(4),
         }
@@ -257,7 +261,7 @@ class Journal:
         """What is to be taken back, the last first, some at a time that don't hang together."""
         some: list[Deed] = []
         for number in reversed(range(len(self))):
-            if self._states[number] not in (_DONE, _BACK, _BACK_COPYING):
+            if self._states[number] not in _TO_UNDO:
                 continue
             deed = self._deed(number)
             # A later one may have taken on what this one placed, or lie where this one came from.
@@ -269,10 +273,20 @@ class Journal:
         if some:
             yield some
 
+    @property
+    def left(self) -> int:
+        """How many deeds are not noted as undone."""
+        return sum(self._states.count(state) for state in _TO_UNDO)
+
     def take_back(self, deeds: Sequence[Deed]) -> list[Exception | None]:
-        """Undo deeds: why each was left, if it was; nothing is under way when this returns."""
+        """Undo deeds: why each was left, if it was; nothing is under way when this returns.
+
+        What others have moved back is not noted as undone. That may have been a later sort, which
+        takes it away again when it is undone itself; then this can be repeated.
+        """
         outcomes: dict[int, str | Exception | None] = {}
         wanted: list[Deed] = []
+        by_others: set[int] = set()
         for deed in deeds:
             outcomes[deed.number] = None
             try:
@@ -280,6 +294,8 @@ class Journal:
                     _remove(deed)
                 elif back := _way_back(deed, self._states[deed.number]):
                     wanted.append(back)
+                elif self._states[deed.number] == _DONE:
+                    by_others.add(deed.number)
             except (OSError, _Left) as error:
                 outcomes[deed.number] = _unless_full(error, deed.source)
         while wanted:
@@ -293,8 +309,8 @@ class Journal:
                 and not back.copying
             ]
         why_left = [_why_left(outcomes[deed.number]) for deed in deeds]
-        pairs = zip(deeds, why_left, strict=True)
-        self._note(*({"undone": deed.number} for deed, reason in pairs if reason is None))
+        undone = [d.number for d, reason in zip(deeds, why_left, strict=True) if reason is None]
+        self._note(*({"undone": number} for number in undone if number not in by_others))
         return why_left
 
     def remove_folders(self) -> None:
@@ -568,30 +584,42 @@ def _let_go(deed: Deed) -> None:
         source, goal = look(deed.source), look(deed.goal)
     if goal is None:
         raise _Left("was taken away from its new place")
-    if source is None:
-        # Somebody was quicker, as another move. A file with a further name needs no new one; what
-        # may be the last of its kind stays.
-        if not deed.copying and goal.st_nlink > 1:
-            deed.goal.unlink()
-            raise _Left("was taken away while it was moved")
-        return
-    if not os.path.samestat(source, goal) and not _unchanged(deed, source):
+    if source is not None and not os.path.samestat(source, goal) and not _unchanged(deed, source):
         deed.goal.unlink()
         raise _Left("changed while it was moved")
-    _drop(deed)
+    if not _drop(deed) and _is_elsewhere(deed):
+        deed.goal.unlink()
+        raise _Left("was taken away while it was moved")
 
 
-def _drop(deed: Deed) -> None:
-    """Take the old name away; where that cannot be, the new one."""
+def _drop(deed: Deed) -> bool:
+    """Take the old name away; where that cannot be, the new one. False: somebody was quicker.
+
+    Of several moves that have all named the file anew, the system lets one alone take the old name
+    away: that one has moved it, however their looks fell in between.
+    """
     with _answering(deed.source):
         before = look(deed.source)
     try:
-        deed.source.unlink(missing_ok=True)
+        deed.source.unlink()
+    except FileNotFoundError:
+        return False
     except OSError as error:
         if before is None or not _still_stands(deed, before, error):
-            return
+            return True
         deed.goal.unlink()  # it cannot be moved, as from a disk that is read-only
         raise
+    return True
+
+
+def _is_elsewhere(deed: Deed) -> bool:
+    """Whether a file that somebody else took away has a further name, and so needs no new one.
+
+    A copy, and what may be the last of its kind, stays.
+    """
+    with _answering(deed.goal):
+        goal = look(deed.goal)
+    return not deed.copying and goal is not None and goal.st_nlink > 1
 
 
 def _still_stands(deed: Deed, before: os.stat_result, error: OSError) -> bool:
@@ -637,7 +665,9 @@ def _settle(deed: Deed) -> bool:
         return False
     sync_folders(deed.goal.parent)
     if deed.move:
-        _drop(deed)
+        if not _drop(deed) and _is_elsewhere(deed):
+            deed.goal.unlink()
+            return False
         sync_folders(deed.source.parent)
     return True
 

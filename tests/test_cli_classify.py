@@ -315,6 +315,79 @@ def test_what_is_left_after_a_stopped_move_is_judged_as_the_whole_folder_was(
     assert f"mmfm undo {shlex.quote(str(journal))} takes it back" in err
 
 
+def test_a_stopped_move_goes_on_by_no_other_labels(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    wish = ("classify", folder, "--model", "clip-shapes", "--move-to", tmp_path / "out")
+    with stopped_after(1):
+        assert run(*wish, "--labels", LABELS, "--none", capsys=capsys)[0] == 130
+    others = [("--labels", LABELS), ("--labels", "red circle,star", "--none")]
+    for other in (*others, ("--labels", LABELS, "--none", "--multi")):
+        status, out, err = run(*wish, *other, "--resume", capsys=capsys)
+        assert (status, out) == (1, "") and f"was by --labels {LABELS} --none with clip-s" in err
+    assert run(*wish, "--labels", LABELS, "--none", "--resume", capsys=capsys)[0] == 0
+
+
+def test_of_very_many_labels_the_journal_tells_the_first(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file, out = tmp_path / "labels.txt", tmp_path / "out"
+    file.write_text("\n".join(f"label {number:04}" for number in range(2000)))
+    wish = ("classify", folder, "--labels", f"@{file}", "--model", "clip-shapes")
+    assert run(*wish, "--move-to", out, capsys=capsys)[0] == 0
+    header = json.loads(next(out.glob("*.jsonl")).read_bytes().splitlines()[0])
+    assert "... (2,000 labels, " in header["asked"] and len(header["asked"]) < 500
+
+
+def test_a_reader_that_goes_away_stops_a_move_and_is_told_how_it_goes_on(
+    folder: Path, tmp_path: Path
+):
+    wish = ["classify", folder, "--labels", LABELS, "--model", "clip-shapes"]
+    command = [sys.executable, "-m", "mmfm", *wish, "--move-to", tmp_path / "out"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.close()  # as `| head` does
+        err = child.stderr.read().decode()
+    assert child.returncode == 1 and "stopped" in err and "--resume goes on" in err
+    # Where nothing is half done, there is nothing to be told.
+    with subprocess.Popen(command[:-2], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.close()
+        err = child.stderr.read().decode()
+    assert child.returncode == 1 and "stopped" not in err
+
+
+def test_a_picture_that_is_gone_when_it_should_be_moved_is_not_left_where_it_is(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    link = os.link
+
+    def overtaken(file: Path, goal: Path, *rest: object, **more: object) -> None:
+        link(file, goal)
+        Path(file).rename(tmp_path / Path(file).name)
+
+    wish = ("classify", folder / "a.png", "--labels", LABELS, "--model", "clip-shapes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", overtaken)
+        status, _, err = run(*wish, "--move-to", tmp_path / "out", capsys=capsys)
+    assert status == 3 and "was taken away while it was moved; it is gone from there" in err
+    assert "left where it is" not in err and (tmp_path / "a.png").exists()
+
+
+def test_links_that_break_by_a_move_are_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "link.png").symlink_to("a.png")
+    (folder / "far.png").symlink_to(tmp_path / "far.png")
+    shutil.copy(folder / "a.png", tmp_path / "far.png")
+    (folder / "never.png").symlink_to("nowhere")
+    wish = ("classify", folder, "--labels", LABELS, "--model", "clip-shapes")
+    err = run(*wish, "--move-to", tmp_path / "out", "--dry-run", capsys=capsys)[2]
+    assert "nowhere: what" not in err
+    err = run(*wish, "--move-to", tmp_path / "out", capsys=capsys)[2]
+    assert "mmfm: 1 link now leads nowhere: what was there has been moved\n" in err
+
+
 def test_a_run_beside_another_keeps_nothing_and_does_not_take_it_for_interrupted(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):

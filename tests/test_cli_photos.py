@@ -88,6 +88,20 @@ def test_what_is_indexed_is_found_by_words_by_a_picture_and_without(
     assert f"no indexed picture is in {other}; mmfm index '{other}' takes it up" in err
 
 
+def test_pictures_on_a_disk_that_is_not_mounted_are_indexed_and_not_to_be_reached(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    disk = tmp_path / "disk"
+    draw(disk)
+    run("index", disk, *MODEL, capsys=capsys)
+    disk.rename(tmp_path / "elsewhere")
+    for _ in ("gone", "an empty folder"):
+        status, out, err = run("search", "red circle", "--in", disk, capsys=capsys)
+        assert (status, out) == (0, "") and "no indexed picture" not in err
+        assert f"8 pictures are indexed in {disk}, but none can be reached" in err
+        disk.mkdir(exist_ok=True)
+
+
 def test_a_second_index_looks_at_what_changed_only_and_knows_what_moved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

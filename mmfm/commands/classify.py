@@ -1,6 +1,7 @@
 """`mmfm classify`: name the pictures of a folder, write the answers down, sort by them."""
 
 import gc
+import hashlib
 import os
 import shlex
 from collections import Counter
@@ -34,8 +35,10 @@ from mmfm.commands.options import (
 from mmfm.errors import BadInput, MmfmError, NotHere
 
 if TYPE_CHECKING:
-    from mmfm.tasks.classify import Prediction
+    from mmfm.tasks.classify import Prediction, ZeroShotClassifier
     from mmfm.tasks.sort import Placed
+
+_TOLD = 400  # letters of labels; longer ones are cut and told apart by a mark
 
 
 def classify(
@@ -186,6 +189,7 @@ def classify(
             cut=memory.cut(clf.label_set),
             keep_cut=partial(memory.keep_cut, clf.label_set) if move and not dry_run else None,
         )
+        links = _links(found.files) if move and not dry_run else []
         # What is loaded stays loaded: Python need not look through it again and again for garbage.
         gc.freeze()
         show = counter.show("classifying")
@@ -200,6 +204,7 @@ def classify(
                     out,
                     move=move,
                     labels=clf.labels,
+                    asked=_asked_for(clf, adapter, calibration),
                     dry_run=dry_run,
                     resume=resume,
                 )
@@ -212,6 +217,10 @@ def classify(
             after = f" after {answers.count:,} of {len(found.files):,}" if out is None else ""
             counter.say(f"stopped{after}: {goes_on}{unwritten}")
             raise typer.Exit(130) from None
+        except BrokenPipeError:  # `| head` has read enough
+            if out is not None and not dry_run:
+                counter.say("stopped, as nobody reads on: the same command with --resume goes on")
+            raise
         if sheet is not None:
             sheet.write()
             done_with(sheet.path, f"{sheet.path}: {answers.read:,} pictures", counter.say)
@@ -219,6 +228,9 @@ def classify(
             memory.finish()
         if out is not None:
             answers.tell_end(out, dry_run=dry_run)
+        if broken := sum(not link.exists() for link in links):
+            lead = "1 link now leads" if broken == 1 else f"{broken:,} links now lead"
+            counter.say(f"{lead} nowhere: what was there has been moved")
     if not answers.read:
         raise typer.Exit(1)
     raise typer.Exit(3 if answers.failed or found.unreadable else 0)
@@ -268,6 +280,11 @@ def _real(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
 
 
+def _links(files: Iterable[Path]) -> list[Path]:
+    """Those of the files that are links, and lead somewhere."""
+    return [file for file in files if file.is_symlink() and file.exists()]
+
+
 def _indexed_by(
     paths: Sequence[Path], store: Path | None, say: Callable[[str], None]
 ) -> str | None:
@@ -304,6 +321,21 @@ def _wished_labels(labels: str | None, adapter: Path | None, calibration: Path |
 
         return [Label(shown, tuple(said)) for shown, *said in Calibration.read(calibration).said]
     raise BadInput('--labels is missing: --labels "dog=강아지|puppy,cat", or --labels @FILE')
+
+
+def _asked_for(clf: "ZeroShotClassifier", adapter: Path | None, calibration: Path | None) -> str:
+    """What the answers hang on, in words: an interrupted sort goes on with the same."""
+    labels = ",".join(
+        label.name if label.names == (label.name,) else f"{label.name}={'|'.join(label.names)}"
+        for label in clf.all_labels
+    )
+    if len(labels) > _TOLD:
+        mark = hashlib.sha256(labels.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        labels = f"{labels[:_TOLD]}... ({len(clf.labels):,} labels, {mark})"
+    options = " --multi" * clf.multi_label + " --none" * clf.none_of_these
+    for name, file in (("adapter", adapter), ("calibration", calibration)):
+        options += f" --{name} {os.path.realpath(file)}" if file is not None else ""
+    return f"--labels {labels}{options} with {clf.clip.source}"
 
 
 # --- what is told -------------------------------------------------------------------------------
@@ -372,7 +404,9 @@ class _Answers:
             for one in several:
                 if one.how == "left" and prediction.error is None:
                     self.failed += 1
-                    self._say(f"{path}: {one.reason}; left where it is")
+                    is_gone = path is not None and not os.path.lexists(path)
+                    where = "it is gone from there" if is_gone else "left where it is"
+                    self._say(f"{path}: {one.reason}; {where}")
 
     def tell_end(self, out: Path, *, dry_run: bool) -> None:
         """What was done, and how it is taken back."""

@@ -132,11 +132,16 @@ def _saying_goes_on(say: Callable[[str], None]) -> Generator[None]:
 def _by_others(store: "Store", clip: Any, engine: str, folders: Sequence[Path]) -> int:
     """How many of the pictures have rows that another engine made."""
     from mmfm.models.label_vectors import fingerprint
+
+    where = f"({_lies_in(folders)}) and engine <> '{engine}'"
+    return store.shelf(fingerprint(clip)).count(where)
+
+
+def _lies_in(folders: Sequence[Path]) -> str:
+    """The condition for the store that a file lies in one of these folders."""
     from mmfm.store import below
 
-    roots = below(os.fsencode(os.path.realpath(folder.expanduser())) for folder in folders)
-    where = f"({roots}) and engine <> '{engine}'"
-    return len(store.shelf(fingerprint(clip)).read(["engine"], where))
+    return below(os.fsencode(os.path.realpath(folder.expanduser())) for folder in folders)
 
 
 # --- search -------------------------------------------------------------------------------------
@@ -229,16 +234,23 @@ def search(
             sheet.write()
             done_with(sheet.path, f"{sheet.path}: {found:,} found", counter.say)
         elif not found:
-            counter.say("no duplicates" if duplicates else _nothing_in(folders))
+            counter.say("no duplicates" if duplicates else _nothing_in(folders, kept, clip))
 
 
-def _nothing_in(folders: "Sequence[Path]") -> str:
+def _nothing_in(folders: Sequence[Path], store: "Store", clip: Any) -> str:
+    from mmfm.models.label_vectors import fingerprint
+
     if not folders:
         return "no indexed picture is there any more"
     named = " or ".join(map(str, folders))
-    return (
-        f"no indexed picture is in {named}; mmfm index {shlex.quote(str(folders[0]))} takes it up"
-    )
+    take_up = f"mmfm index {shlex.quote(str(folders[0]))} takes"
+    if known := store.shelf(fingerprint(clip)).count(_lies_in(folders)):
+        are = "1 picture is" if known == 1 else f"{known:,} pictures are"
+        return (
+            f"{are} indexed in {named}, but none can be reached: mount that disk, or {take_up} up "
+            "what is there"
+        )
+    return f"no indexed picture is in {named}; {take_up} it up"
 
 
 def _tell_hits(hits: "Sequence[Hit]", sheet: "Sheet | None", *, as_json: bool) -> None:

@@ -336,9 +336,12 @@ def _by_content(
 
 
 def _files(paths: Sequence[bytes]) -> list[tuple[int, bytes]]:
-    """(size, path) of those that are there, each file under the first of its names."""
+    """(size, path) of those that are there, each file under the first of its own names.
+
+    A link to a file stands for it only where none of the file's own names is among the paths.
+    """
     found: dict[tuple[int, int], tuple[int, bytes]] = {}
-    for path in sorted(paths):
+    for path in sorted(paths, key=lambda path: (os.path.islink(path), path)):  # noqa: PTH114
         try:
             there = os.stat(path)  # noqa: PTH116 - paths are bytes
         except OSError:

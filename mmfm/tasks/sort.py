@@ -71,26 +71,29 @@ def sort_pictures(
     *,
     move: bool,
     labels: Iterable[str] = (),
+    asked: str | None = None,
     dry_run: bool = False,
     resume: bool = False,
 ) -> Iterator[Placed]:
     """Copy or move pictures into a folder for each label, in the order of the predictions.
 
     A picture with several labels is copied to each of them, or moved to the best. `labels`: all
-    that there are, so that each gets the same folder whichever pictures come first. `dry_run` tells
-    what would be done and touches nothing; it remembers every name it would give. `resume` finishes
-    what an interrupted sort into this folder began, and goes on in its journal.
+    that there are, so that each gets the same folder whichever pictures come first. `asked` says in
+    words for what answers the pictures were asked; it goes into the journal. `dry_run` tells what
+    would be done and touches nothing; it remembers every name it would give. `resume` finishes what
+    an interrupted sort into this folder began, and goes on in its journal, if that was asked for
+    the same answers.
     """
-    check_out(out, move=move, resume=resume)
+    check_out(out, move=move, asked=asked, resume=resume)
     out = Path(os.path.realpath(out))
     folders = _Folders(labels)
     if dry_run:
         planner = _Planner(out, move, folders)
         return (placed for prediction in predictions for placed in planner.places(prediction))
-    return _sorted(predictions, out, move, folders, resume)
+    return _sorted(predictions, out, move, folders, asked, resume)
 
 
-def check_out(out: Path, *, move: bool, resume: bool) -> None:
+def check_out(out: Path, *, move: bool, resume: bool, asked: str | None = None) -> None:
     """Refuse a folder that cannot be sorted into, before any work is done."""
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -110,6 +113,11 @@ def check_out(out: Path, *, move: bool, resume: bool) -> None:
         if begun.move != move:
             was = "--move-to" if begun.move else "--copy-to"
             raise BadRun(f"{out}: the interrupted sort was a {was}; go on with that, or {back}")
+        if None not in (asked, begun.asked) and asked != begun.asked:
+            raise BadRun(
+                f"{out}: the interrupted sort was by {begun.asked}, and this one is by {asked}; go "
+                f"on with that, or {back}"
+            )
 
 
 def undo(journal: Path) -> Iterator[Undone]:
@@ -290,16 +298,22 @@ def _unfit(found: os.stat_result) -> str | None:
 
 
 def _sorted(
-    predictions: "Iterable[Prediction]", out: Path, move: bool, folders: _Folders, resume: bool
+    predictions: "Iterable[Prediction]",
+    out: Path,
+    move: bool,
+    folders: _Folders,
+    asked: str | None,
+    resume: bool,
 ) -> Iterator[Placed]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"{out}: cannot be made ({why(error)})") from error
     with locked(out):
-        check_out(out, move=move, resume=resume)  # again: it may just have been sorted into
+        # Again: it may just have been sorted into.
+        check_out(out, move=move, asked=asked, resume=resume)
         begun = interrupted(out)
-        journal = Journal(begun[-1]) if begun else Journal.new(out, move)
+        journal = Journal(begun[-1]) if begun else Journal.new(out, move, asked)
         with _told(out, "go on with --resume"), contextlib.closing(journal):
             finished = journal.settle()
         for deed in finished:
@@ -382,18 +396,16 @@ def _undone(path: Path) -> Iterator[Undone]:
         with _told(path.parent, "undo again"):
             journal.settle()
             journal.end("undoing")
-        left = 0
         for deeds in journal.backwards(_BATCH):
             with _told(path.parent, "undo again"):
                 said = [
                     _said(deed, reason)
                     for deed, reason in zip(deeds, journal.take_back(deeds), strict=True)
                 ]
-            left += sum(undone.how == "left" for undone in said)
             yield from said
         with _told(path.parent, "undo again"):
             journal.remove_folders()
-            journal.end("undone", left=left)
+            journal.end("undone", left=journal.left)
 
 
 def _said(deed: Deed, reason: Exception | None) -> Undone:

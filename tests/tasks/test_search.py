@@ -307,6 +307,26 @@ def test_pictures_saved_again_are_found_and_others_are_not(clip: TwoTowers, tmp_
     assert duplicates(clip, store=store, folders=[tmp_path]) == [near]
 
 
+def test_a_link_stands_for_no_file_that_is_there_itself(clip: TwoTowers, tmp_path: Path):
+    photos = tmp_path.resolve() / "photos"
+    (photos / "bad").mkdir(parents=True)
+    for name, picture in drawn(1, seed=5, size=160)[:2]:
+        picture.save(photos / f"{name}.png")
+    first, second = sorted(photos.glob("*.png"))
+    twin = Path(shutil.copy(first, photos / "twin.png"))
+    (photos / "bad" / "link.png").symlink_to(first)
+    with Image.open(first) as picture:
+        picture.save(photos / "small.jpg", quality=95)
+    (photos / "bad" / "only.png").symlink_to(shutil.copy(second, tmp_path / "outside.png"))
+    store = Store(tmp_path / "store")
+    list(index(clip, plain(clip), [photos], store=store))
+    first_alike, second_alike, near = duplicates(clip, store=store)
+    assert sorted([first_alike.paths, second_alike.paths]) == sorted(
+        [(first, twin), (photos / "bad" / "only.png", second)]
+    )
+    assert sorted(near.paths) == [first, photos / "small.jpg"]
+
+
 def unit_rows(count: int, dim: int) -> np.ndarray:
     vectors = np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mmfm import journal
 from mmfm.errors import BadData, BadInput, BadRun, InUse, NotHere, OutOfSpace
 from mmfm.files import digest
 from mmfm.journal import _HALF
@@ -454,7 +457,39 @@ def test_only_unchanged_files_go_back_and_only_to_free_places(photos: Path, tmp_
     assert undone[by_hand] == Undone(photos / "a/-rf.jpg", by_hand, "moved back")
     assert (photos / "b/IMG_1.jpg").read_bytes() == b"a new picture of that name"
     (photos / "b/IMG_1.jpg").unlink()
-    assert [u.how for u in undo(journals(out)[0])] == ["left", "moved back", "left"]
+    again = {u.to: u.how for u in undo(journals(out)[0])}
+    assert again == {edited: "left", hindered: "moved back", gone: "left", by_hand: "moved back"}
+
+
+def test_sorts_that_are_undone_in_the_wrong_order_leave_nothing_behind(photos: Path):
+    """The second one brings a picture to where it had been, and so does the first undoing."""
+    before, out = files(photos), photos / "sorted"
+    (place,) = run([seen(photos / "a/IMG_1.jpg", "cat")], out)
+    assert place.to is not None
+    run([seen(place.to, "a")], photos)
+    (first,), (second,) = journals(out), journals(photos)
+    for path in (first, second, first):
+        assert [u.how for u in undo(path)] == ["moved back"]
+    first.unlink()
+    second.unlink()
+    assert files(photos) == before
+    assert contents(photos) == Counter(before.values())
+
+
+def test_an_interrupted_sort_goes_on_by_the_same_labels_only(photos: Path, tmp_path: Path):
+    out, found = tmp_path / "out", predictions(photos)
+
+    def go(asked: str | None, **wishes: bool) -> list[Placed]:
+        return list(sort_pictures(found, out, move=True, asked=asked, **wishes))
+
+    stopped = sort_pictures(found, out, move=True, asked="--labels cat,dog")
+    next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    for dry in (True, False):
+        with pytest.raises(BadRun, match="sort was by --labels cat,dog, and this one is by --la"):
+            go("--labels cat", resume=True, dry_run=dry)
+    go("--labels cat,dog", resume=True)
+    assert not files(photos)
 
 
 def test_a_copy_stays_when_its_original_was_edited_and_keeps_its_size_and_time(
@@ -711,6 +746,61 @@ def test_two_moves_of_one_folder_give_each_picture_one_place(
     assert contents(first) == Counter(before.values()) and not files(photos) | files(second)
     list(undo(journals(first)[0]))
     assert files(photos) == before
+
+
+class Turns:
+    """Lets two threads do their steps in one order; who has ended is passed over."""
+
+    def __init__(self, order: Iterable[Path]) -> None:
+        self.order = list(order)
+        self.mine = threading.local()
+        self.changed = threading.Condition()
+
+    def stepped(self, whole: Callable[..., object]) -> Callable[..., object]:
+        def call(*values: Any, **wishes: Any) -> object:
+            if not str(values[-1]).endswith("IMG_1.jpg"):
+                return whole(*values, **wishes)
+            with self.changed:
+                self.changed.wait_for(lambda: not self.order or self.order[0] == self.mine.out)
+                del self.order[:1]
+                try:
+                    return whole(*values, **wishes)
+                finally:
+                    self.changed.notify_all()
+
+        return call
+
+    def run(self, picture: Path, out: Path) -> list[Placed]:
+        self.mine.out = out
+        try:
+            return run([seen(picture, "cat")], out)
+        finally:
+            with self.changed:
+                self.order = [each for each in self.order if each != out]
+                self.changed.notify_all()
+
+
+def test_of_two_moves_of_one_picture_one_has_it_however_their_steps_fall(
+    photos: Path, tmp_path: Path
+):
+    picture, outs = photos / "a/IMG_1.jpg", [tmp_path / "first", tmp_path / "second"]
+    before, reasons = files(photos), Counter[str | None]()
+    for places in combinations(range(10), 5):
+        turns = Turns(outs[place in places] for place in range(10))
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as both:
+            patch.setattr(os, "fsync", lambda handle: None)
+            for at, name in ((os, "link"), (os, "unlink"), (journal, "look")):
+                patch.setattr(at, name, turns.stepped(getattr(at, name)))
+            (one,), (other,) = both.map(lambda out: turns.run(picture, out), outs)  # noqa: B023
+        assert sorted([one.how, other.how]) == ["left", "moved"], places
+        reasons[one.reason or other.reason] += 1
+        assert contents(photos, *outs) == Counter(before.values())
+        for out in outs:
+            for path in journals(out):
+                list(undo(path))
+            shutil.rmtree(out)
+        assert files(photos) == before
+    assert reasons["was taken away while it was moved"] > 200
 
 
 def test_on_a_disk_without_links_what_takes_the_old_place_changes_nothing(
