@@ -108,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _file_meant(arguments: Sequence[str] | None) -> str:
     """How to name a file that was taken for an option, if there is one of that name."""
     given = sys.argv[1:] if arguments is None else arguments
-    meant = next((each for each in given if each.startswith("-") and Path(each).exists()), None)
+    # os.path answers for what can be no name, where Path would raise.
+    there = (each for each in given if each.startswith("-") and os.path.exists(each))  # noqa: PTH110
+    meant = next(there, None)
     return f"for the file of that name write ./{meant}; " if meant else ""
 
 

@@ -257,17 +257,18 @@ def _levels() -> int:
 
 def _note_use(model: Path) -> None:
     """Let a file's time say on which day it was last of use."""
-    if time.time() - model.stat().st_mtime > 24 * 3600:
-        with suppress(OSError):  # a cache that may only be read serves as well
+    with suppress(OSError):  # a cache that may only be read serves as well
+        if time.time() - model.stat().st_mtime > 24 * 3600:
             os.utime(model)
 
 
 def _forget_unused(folder: Path) -> None:
     """Clear away the towers of models that have long not been used, each as large as its model."""
     for model in folder.glob("*.onnx"):
-        if time.time() - model.stat().st_mtime > _FORGOTTEN:
-            model.unlink(missing_ok=True)
-            model.with_suffix(".sha256").unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process clears away at the same time
+            if time.time() - model.stat().st_mtime > _FORGOTTEN:
+                model.unlink()
+                model.with_suffix(".sha256").unlink(missing_ok=True)
 
 
 # --- on a GPU: half precision, recorded -----------------------------------------------------------

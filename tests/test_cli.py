@@ -110,6 +110,8 @@ def test_a_file_that_is_taken_for_an_option_can_be_named(
     assert "for the file of that name write ./-rf.jpg; see" in capsys.readouterr().err
     assert cli.main(["classify", "-other.jpg"]) == 2
     assert "write ./" not in capsys.readouterr().err
+    assert cli.main(["classify", "-" + 300 * "x"]) == 2  # longer than a name can be
+    assert capsys.readouterr().err.endswith("--help\n")
 
 
 @pytest.mark.parametrize(
