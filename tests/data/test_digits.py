@@ -46,20 +46,24 @@ def test_an_idx_file_reads_back_as_it_was_written(tmp_path, shape, packed):
 GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 
 
+# Every case has a name of its own: an id of the bytes themselves would hold gzip's clock, and two
+# workers that collect in different seconds would not agree on the tests.
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not an IDX file"),
-        (b"<html>not found</html>", "not an IDX file"),
-        (b"\0\0\x0d\x01" + GOOD[4:], "not an IDX file"),  # floats
-        (b"\0\0\x08\x00", "not an IDX file"),
-        (GOOD[:-1], "cut short"),
-        (GOOD[:9], "cut short"),
-        (GOOD + b"\0", "too long"),
-        (b"\0\0\x08\x03" + b"\xff" * 12, "cut short"),
-        (gzip.compress(GOOD)[:-9], "damaged or cut short"),
-        (gzip.compress(GOOD)[:30] + b"\0\0\0", "damaged or cut short"),
-        (gzip.compress(GOOD[:-1]), "cut short"),
+        pytest.param(b"", "not an IDX file", id="empty"),
+        pytest.param(b"<html>not found</html>", "not an IDX file", id="a page"),
+        pytest.param(b"\0\0\x0d\x01" + GOOD[4:], "not an IDX file", id="floats"),
+        pytest.param(b"\0\0\x08\x00", "not an IDX file", id="no axes"),
+        pytest.param(GOOD[:-1], "cut short", id="a byte less"),
+        pytest.param(GOOD[:9], "cut short", id="half a head"),
+        pytest.param(GOOD + b"\0", "too long", id="a byte more"),
+        pytest.param(b"\0\0\x08\x03" + b"\xff" * 12, "cut short", id="a giant"),
+        pytest.param(gzip.compress(GOOD)[:-9], "damaged or cut short", id="packed, cut"),
+        pytest.param(
+            gzip.compress(GOOD)[:30] + b"\0\0\0", "damaged or cut short", id="packed, spoiled"
+        ),
+        pytest.param(gzip.compress(GOOD[:-1]), "cut short", id="packed, a byte less"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_reason(tmp_path, data, reason):
