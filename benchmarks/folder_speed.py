@@ -21,9 +21,9 @@ warms up, as they are for a person. What it answers with --exact is compared wit
 answer.
 
 rclip wants its own environment (an older numpy): python -m venv X && X/bin/pip install rclip. It
-has weights of its own, but takes what lies in RCLIP_DATADIR: our graphs, fp32, under their names.
-It prepares 256x256 pixels and stores vectors instead of naming pictures, so its answers are not
-compared.
+has weights of its own, but takes what lies in RCLIP_DATADIR: our graphs, fp32, under their names
+(torch writes them with onnxscript, which has to be installed here). It prepares 256x256 pixels and
+stores vectors instead of naming pictures, so its answers are not compared.
 """
 
 import argparse

@@ -181,22 +181,29 @@ def _first_channel(pictures: LabelledPictures) -> LabelledPictures:
 
 def described(pictures: LabelledPictures) -> dict[str, Any]:
     """What a run learns from, in a few words and a checksum by which any change is noticed."""
-    return {
-        "count": len(pictures),
-        "side": pictures.images.shape[1],
-        "channels": pictures.images.shape[3],
-        "classes": list(pictures.names),
-        "sha256": checksum([pictures.images, pictures.labels]),
-    }
+    shape, labels = pictures.images.shape, pictures.labels
+    return description(shape, pictures.names, pictures.images, labels)
 
 
-def checksum(tensors: Iterable[Tensor]) -> str:
-    """Tell heaps of pictures and their labels apart by what is in them."""
+def description(
+    shape: Sequence[int], classes: Iterable[str], *content: Tensor | str
+) -> dict[str, Any]:
+    """The same of any heap of n h w c pictures; the content tells it from all others."""
+    count, side, _, channels = shape
     known = hashlib.sha256()
-    for tensor in tensors:
-        for some in tensor.split(4096):  # so that no second copy is in memory
-            known.update(some.numpy().tobytes())
-    return known.hexdigest()
+    for part in content:
+        if isinstance(part, str):
+            known.update(part.encode("utf-8", "surrogatepass"))
+        else:
+            for some in part.split(4096):  # so that no second copy is in memory
+                known.update(some.numpy().tobytes())
+    return {
+        "count": count,
+        "side": side,
+        "channels": channels,
+        "classes": list(classes),
+        "sha256": known.hexdigest(),
+    }
 
 
 # Digits -------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from mmfm.data.decode import Example, Progress, decode
 from mmfm.data.draws import key, uniform
 from mmfm.data.folders import file_parts
 from mmfm.data.kinds import Kind, read_kinds
-from mmfm.data.labelled import Augment, augment, load_labelled
+from mmfm.data.labelled import Augment, augment, description, load_labelled
 from mmfm.data.pictures import Preprocessing
 from mmfm.data.tables import own_name
 from mmfm.data.templates import EVERY, Templates, fill, language_of, read_templates
@@ -189,6 +189,11 @@ class Mixture:
     def to(self, device: torch.device) -> "Mixture":
         """The same with the pictures where they are computed with."""
         return replace(self, images=tuple(images.to(device) for images in self.images))
+
+    def described(self, *more: Tensor | str) -> dict[str, Any]:
+        """What a run learns from, as of `labelled.described`; `more` counts in the checksum."""
+        shape = len(self), *self.shape
+        return description(shape, self.names, *self.images, *self.shown, *more)
 
     # --- a batch ----------------------------------------------------------------------------------
 

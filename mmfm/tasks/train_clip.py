@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
 from mmfm.data.draws import uniform
-from mmfm.data.labelled import augment
+from mmfm.data.labelled import augment, description
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
@@ -29,7 +29,7 @@ from mmfm.models.tokenizer import Tokenizer, learn
 from mmfm.models.vit import ViTConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, Scores, reports
-from mmfm.runs import Run, absolute
+from mmfm.runs import Run, absolute, check_unchanged
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -116,7 +116,13 @@ def train_clip(
     pictures, held_out = _load(pairs, recipe, progress)
     asked, recipe = recipe.plan.batch, _within(recipe, len(pictures), pairs.data)
     known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
-    settings = {"mmfm": 1, "train": "clip", **pairs.plain(known), "recipe": recipe.plain()}
+    settings = {
+        "mmfm": 1,
+        "train": "clip",
+        **pairs.plain(known),
+        "pictures": _described(pictures),
+        "recipe": recipe.plain(),
+    }
     # A recipe that cannot be carried out must not leave a folder behind.
     model = build(recipe, pictures)
     one = torch.tensor([0])
@@ -154,12 +160,12 @@ def resume_clip(
                 tuple(settings["text"]),
                 None if names is None else Path(names),
             )
-        except (KeyError, TypeError) as error:
+            then = dict(settings["pictures"])
+        except (KeyError, TypeError, ValueError) as error:
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
         recipe = recipe.changed(changes or {})
         pictures, held_out = _load(pairs, recipe, progress)
-        if recipe.plan.batch > len(pictures):
-            raise BadRun(f"{out}: of its pictures only {len(pictures)} are left in {pairs.data}")
+        check_unchanged(out, pairs.data, then, _described(pictures))
         yield from _train(run, build(recipe, pictures), pictures, held_out, recipe, where, stop)
 
 
@@ -181,6 +187,15 @@ def _load(
     if len(held_out) == 0:
         raise BadInput(f"{pairs.data}: {len(pictures)} pictures are too few to hold some out")
     return pictures, held_out
+
+
+def _described(pictures: _Pictures) -> dict[str, Any]:
+    """What is learned from, and what is said of it; what is held out may change."""
+    if isinstance(pictures, Mixture):
+        return pictures.described("\n".join(pictures.texts), pictures.truth)
+    facts = [part for part in (pictures.labels, pictures.facts) if part is not None]
+    said = "\n".join(pictures.texts), pictures.captions, pictures.offsets
+    return description(pictures.images.shape, pictures.names, pictures.images, *said, *facts)
 
 
 def _within(recipe: ClipRecipe, pictures: int, data: str) -> ClipRecipe:

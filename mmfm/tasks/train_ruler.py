@@ -24,7 +24,6 @@ from mmfm.data.labelled import (
     LabelledPictures,
     Parts,
     augment,
-    checksum,
     described,
     load_parts,
 )
@@ -142,16 +141,7 @@ def _load(data: str, recipe: RulerRecipe, progress: Callable[[int, int], None] |
 
 def _described(pictures: _Pictures) -> dict[str, Any]:
     """What is learned from; what is held out may change."""
-    if not isinstance(pictures, Mixture):
-        return described(pictures.train)
-    side, _, channels = pictures.shape
-    return {
-        "count": len(pictures),
-        "side": side,
-        "channels": channels,
-        "classes": list(pictures.names),
-        "sha256": checksum([*pictures.images, *pictures.shown]),
-    }
+    return pictures.described() if isinstance(pictures, Mixture) else described(pictures.train)
 
 
 def _check_held_out(mixture: Mixture, data: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmfm import hub
 from mmfm.data import digits
 from mmfm.data.draws import uniform
-from mmfm.data.labelled import KNOWN, LabelledPictures, augment, load_labelled
+from mmfm.data.labelled import KNOWN, LabelledPictures, augment, described, load_labelled
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
@@ -24,7 +24,7 @@ from mmfm.models.clip import CLIP
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, reports
-from mmfm.runs import Run, absolute
+from mmfm.runs import Run, absolute, check_unchanged
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -81,7 +81,13 @@ def train_vit(
     _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
     data = absolute(data, known=known)
-    settings = {"mmfm": 1, "train": "vit", "data": data, "recipe": recipe.plain()}
+    settings = {
+        "mmfm": 1,
+        "train": "vit",
+        "data": data,
+        "pictures": _described(pictures),
+        "recipe": recipe.plain(),
+    }
     with Team.joined(where), Run.start(out, settings) as run:
         yield from _train(run, pictures, held_out, recipe, where, stop)
 
@@ -101,11 +107,12 @@ def resume_vit(
     with Team.joined(where), Run.resume(out, "vit") as run:
         try:
             recipe = VitRecipe.of(settings["recipe"])
-            data = str(settings["data"])
-        except (KeyError, TypeError) as error:
+            data, then = str(settings["data"]), dict(settings["pictures"])
+        except (KeyError, TypeError, ValueError) as error:
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
         recipe = recipe.changed(changes or {})
         pictures, held_out = _load(data, recipe, progress)
+        check_unchanged(out, data, then, _described(pictures))
         yield from _train(run, pictures, held_out, recipe, where, stop)
 
 
@@ -126,6 +133,11 @@ def _load(
             "a class needs at least two"
         )
     return pictures, held_out
+
+
+def _described(pictures: _Pictures) -> dict[str, Any]:
+    """What is learned from; what is held out may change."""
+    return pictures.described() if isinstance(pictures, Mixture) else described(pictures)
 
 
 def _held_out(mixture: Mixture) -> LabelledPictures:

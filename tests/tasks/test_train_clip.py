@@ -26,6 +26,7 @@ from mmfm.data.mixture import load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
 from mmfm.models.clip import CLIP, TwoTowers
+from mmfm.recipes import read_sources
 from mmfm.tasks.train_clip import (
     ClipRecipe,
     Pairs,
@@ -467,6 +468,20 @@ def test_a_resumed_run_asks_for_the_same_data_and_a_kill_at_the_end_is_made_good
     assert [r.step.number for r in resume_clip(out, changes={"steps": 4}, device="cpu")] == [3, 4]
 
 
+def test_a_run_is_not_gone_on_with_on_other_captions(tmp_path: Path, tiny: Path) -> None:
+    pairs, out = both(draw_pairs(tmp_path / "data")), tmp_path / "run"
+    begun = train_clip(pairs, out, ClipRecipe.read(str(tiny)), device="cpu")
+    next(begun)
+    begun.close()
+    file = Path(pairs.data)
+    kept = file.read_bytes()
+    file.write_bytes(kept.replace(b"red circle", b"wet circle"))
+    with pytest.raises(BadRun, match=r"csv is not what it was: .* put it back"):
+        next(resume_clip(out, device="cpu"))
+    file.write_bytes(kept)
+    assert next(resume_clip(out, device="cpu")).step.number == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", ["", "[loss]\nchunk = 5", '[loss]\nkind = "sigmoid"'])
 def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, drawn: Path, extra: str) -> None:
@@ -634,6 +649,21 @@ def test_a_run_of_several_sources_is_resumed_from_its_own_folder_alone(
     assert [row["step"] for row in rows_of(parts) if "loss" in row] == list(range(1, 13))
     ours, theirs = load_file(parts / "model.safetensors"), load_file(whole / "model.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_such_a_run_is_not_gone_on_with_when_other_words_are_said(
+    tmp_path: Path, sources: Path
+) -> None:
+    recipe = ClipRecipe.read(str(sources / "mixed.toml"))
+    sources = make_sources(tmp_path)
+    recipe = replace(recipe, sources=read_sources(tables(sources)))
+    begun = train_clip(Pairs(str(sources)), tmp_path / "run", recipe, device="cpu")
+    next(begun)
+    begun.close()
+    names = sources / "names.csv"
+    names.write_text(names.read_text(encoding="utf-8").replace("송어", "연어"), encoding="utf-8")
+    with pytest.raises(BadRun, match="is not what it was"):
+        next(resume_clip(tmp_path / "run", device="cpu"))
 
 
 def test_a_batch_of_several_sources_tells_what_is_shown_and_what_is_said(sources: Path) -> None:

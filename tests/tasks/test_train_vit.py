@@ -419,6 +419,21 @@ def test_such_a_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_run_is_not_gone_on_with_on_other_pictures(tmp_path: Path, tiny: Path) -> None:
+    draw_class_folders(tmp_path / "data")
+    recipe = replace(VitRecipe.read(str(tiny)), size=12)
+    begun = train_vit(str(tmp_path / "data"), tmp_path / "run", recipe, device="cpu")
+    next(begun)
+    begun.close()
+    bar = tmp_path / "data" / "bar" / "3.png"
+    kept = bar.read_bytes()
+    Image.new("RGB", (24, 20), "red").save(bar)
+    with pytest.raises(BadRun, match=r"data is not what it was: .* put it back"):
+        next(resume_vit(tmp_path / "run", device="cpu"))
+    bar.write_bytes(kept)
+    assert next(resume_vit(tmp_path / "run", device="cpu")).step.number == 2
+
+
 def test_digits_are_no_folder_of_that_name_but_that_of_several_sources_is_one(
     tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
