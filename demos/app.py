@@ -135,7 +135,7 @@ def build(
         title = page.title(context.lang or LANGUAGES[0])
         with blocks if name == first else blocks.route(title, f"/{name}"):
             page.build(context, blocks)
-    blocks.queue(max_size=16)
+    blocks.queue(max_size=64)  # of all visitors; one alone asks as fast as keys go
     # Its own pages of API documentation come from a CDN.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     with warnings.catch_warnings():

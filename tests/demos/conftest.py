@@ -9,7 +9,7 @@ import torch
 import visitors
 from mmfm.demos import app
 from mmfm.demos.page import Context
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from mmfm.models.checkpoints import save_vit
 from mmfm.models.vit import ViT, ViTConfig
@@ -20,6 +20,8 @@ datasets: [noise-10]
 ---
 # A model of random weights
 """
+
+expect.set_options(timeout=30_000)  # of a machine that is slow or busy
 
 
 @pytest.fixture(scope="session")

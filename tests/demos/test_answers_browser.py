@@ -58,7 +58,7 @@ def test_an_answer_that_waits_for_the_next_stream_is_fetched(page: Page) -> None
     page.get_by_role("button", name="1").click()
     page.wait_for_timeout(200)  # its stream is open
     page.get_by_role("button", name="2").click()
-    expect(page.get_by_label("said")).to_have_value("the second", timeout=5000)
+    expect(page.get_by_label("said")).to_have_value("the second", timeout=12_000)
 
 
 def test_so_is_one_that_was_asked_before_the_stream_was_open(page: Page) -> None:
@@ -69,4 +69,4 @@ def test_so_is_one_that_was_asked_before_the_stream_was_open(page: Page) -> None
     page.get_by_role("button", name="1").click()
     page.wait_for_timeout(200)  # its stream is open
     held[0].continue_()
-    expect(page.get_by_label("said")).to_have_value("the second", timeout=5000)
+    expect(page.get_by_label("said")).to_have_value("the second", timeout=12_000)

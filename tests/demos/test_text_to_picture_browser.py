@@ -66,13 +66,18 @@ class Visitor(visitors.Visitor):
 
     def becomes(self, look: Callable[[], object], what: object) -> None:
         """Wait until something is as it shall be."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while (seen := look()) != what and time.monotonic() < deadline:
             self.page.wait_for_timeout(50)
         assert seen == what
 
     def picture(self, number: int = 0) -> str:
         return self.part(".screen .picture").nth(number).evaluate(PIXELS)
+
+    def pixels(self) -> list[int]:
+        return self.part(".screen .picture").first.evaluate(
+            "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+        )
 
     def heat(self, number: int = 0) -> list[int] | None:
         return self.part(".screen .heat").nth(number).evaluate(HEAT)
@@ -135,8 +140,8 @@ def test_words_become_a_picture_step_by_step_and_the_slider_goes_through_them(
     scrubber.focus()
     page.keyboard.press("End")
     assert visitor.picture() == end and visitor.shares == shares
-    visitor.part(".replay").click()
-    expect(visitor.part(".replay")).to_have_text("Pause")
+    # It replays for less than a second, so what stands there is read at once.
+    assert visitor.part(".replay").evaluate("b => { b.click(); return b.textContent; }") == "Pause"
     expect(visitor.part(".replay")).to_have_text("Play again")
     assert visitor.link["text"] == ["blue heart"] and visitor.link["steps"] == ["8"]
 
@@ -216,7 +221,7 @@ def test_words_and_patches_are_reached_by_touch(browser: Browser, served: str) -
     expect(word).to_have_attribute("aria-pressed", "true")
     assert visitor.heat() is not None
     word.tap()
-    assert visitor.heat() is None
+    visitor.becomes(visitor.heat, None)
     screen = visitor.part(".screen").first
     screen.tap(position={"x": 5, "y": 5})
     expect(visitor.part(".scope")).to_have_text("row 1, column 1")
@@ -348,7 +353,7 @@ def test_seven_pictures_lead_from_one_text_to_another(visitor: Visitor, tmp_path
     expect(visitor.part(".reading")).to_be_hidden()
     middle = visitor.picture()
     stops.nth(0).click()
-    first = visitor.picture()
+    first, begins = visitor.picture(), visitor.pixels()
     visitor.part("#draw_walker").focus()
     page.keyboard.press("End")
     expect(stops.nth(6)).to_have_attribute("aria-pressed", "true")
@@ -360,7 +365,8 @@ def test_seven_pictures_lead_from_one_text_to_another(visitor: Visitor, tmp_path
     assert keepsakes.about((tmp_path / "walk.gif").read_bytes())["mode"] == "between"
     visitor.part("button.mode").first.click()
     visitor.draw()
-    assert visitor.picture() == first, "the walk begins where the text alone leads"
+    apart = [abs(a - b) for a, b in zip(visitor.pixels(), begins, strict=True)]
+    assert max(apart) <= 1, "the walk begins where the text alone leads"  # but for a rounding
 
 
 def drop(page: Page, file: Path) -> None:

@@ -633,7 +633,7 @@ def test_a_cache_that_holds_half_of_a_repository_is_no_whole_model(cached: Calla
     def line(towers: Any = "both") -> str:
         start = time.perf_counter()
         said = refusal(lambda: load_clip("hf:owner/clip", towers=towers), Offline)
-        assert time.perf_counter() - start < 2
+        assert time.perf_counter() - start < 10
         return said
 
     assert "tokenizer.json" in line()
