@@ -25,6 +25,7 @@ from mmfm.commands.sample import sample
 from mmfm.commands.score import score
 from mmfm.data.texts import legible
 from mmfm.errors import MmfmError
+from mmfm.files import FULL
 
 # Without rich's markup: importing it takes longer than everything else that --help needs.
 app = typer.Typer(
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a person's mistake is one line on stderr."""
     # Pillow warns of damaged notes in pictures; which file is meant, it does not know.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    _open_streams()
     try:
         outcome = app(arguments, prog_name="mmfm", standalone_mode=False)
         # That a reader has gone away is noticed when the last lines are written: do it in here.
@@ -98,11 +100,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # A folder that may not be written to, a disk that is gone: not ours to mend.
         line = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        if error.filename is None and error.errno in FULL:
+            line = "no space left where the answers are written to; make room, and run it again"
         return _fail(error, line, 1)
     except Exception as error:
         at = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}: {error}"
         return _fail(error, f"this is a bug, please report it with MMFM_DEBUG=1: {line}", 1)
+
+
+def _open_streams() -> None:
+    """What whoever started us has closed leads nowhere now.
+
+    Otherwise the next file that is opened would get its number, and be written into.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
 def _file_meant(arguments: Sequence[str] | None) -> str:

@@ -221,6 +221,41 @@ def test_a_reader_that_goes_away_is_no_fault_to_talk_about(
         assert child.wait() == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="files have no numbers there")
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_stream_that_the_caller_closed_leads_nowhere(closed: tuple[int, ...], tmp_path: Path):
+    """As services and scripts do (2>&-); the next file that is opened must not take its number."""
+    code = (
+        "import sys; from mmfm import cli\n"
+        "def work():\n"
+        f"    with open({str(tmp_path / 'file')!r}, 'w') as file:\n"
+        "        print('an answer'); print('a message', file=sys.stderr, flush=True)\n"
+        "        file.write('whole')\n"
+        "cli.app.registered_commands[:] = []; cli.app.command()(work)\n"
+        "sys.exit(cli.main(['work']))"
+    )
+    shut = " ".join(f"{number}>&-" for number in closed)
+    child = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {shut}', sys.executable, code],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout == ("" if 1 in closed else "an answer\n")
+    assert child.stderr == ("" if 2 in closed else "a message\n")
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
+def test_a_full_disk_under_the_answers_is_said():
+    command = [sys.executable, "-m", "mmfm", "models"]
+    with Path("/dev/full").open("w") as full:
+        child = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert child.returncode != 0
+    assert child.stderr.splitlines()[0].startswith("mmfm: no space left where the answers")
+
+
 # --- the commands ---------------------------------------------------------------------------------
 
 

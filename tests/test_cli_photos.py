@@ -197,7 +197,10 @@ def test_a_raw_file_is_passed_over_in_a_folder_and_named_by_itself(
     Image.open(drawn["red circle"][0]).save(raw, "TIFF")  # as one begins
     wish = ("--labels", LABELS, *MODEL, "--json")
     status, out, err = run("classify", tmp_path / "photos", *wish, capsys=capsys)
-    assert status == 0 and len(rows(out)) == 4 and "left out: 1 .nef" in err
+    assert status == 0 and len(rows(out)) == 4
+    assert "1 raw file of a camera is left out: 1 .nef; nothing here develops them" in err
+    status, _, err = run("index", tmp_path / "photos", *MODEL, capsys=capsys)
+    assert status == 0 and "1 raw file of a camera is left out: 1 .nef" in err
     status, out, _ = run("classify", raw, *wish, capsys=capsys)
     assert status == 1 and "a camera's raw file" in str(rows(out)[0]["error"])
 

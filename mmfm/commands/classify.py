@@ -115,6 +115,7 @@ def classify(
     need_outputs(csv, html, inputs=read)
     spare_pictures(csv, html)
     from mmfm.contact_sheet import Report
+    from mmfm.data.folders import left_out
     from mmfm.faces import counting, stopping
     from mmfm.listing import Table
     from mmfm.memory import Memory
@@ -161,8 +162,8 @@ def classify(
         )
         for path, why in found.unreadable:
             counter.say(f"{path}: {why}")
-        if found.others:
-            counter.say(found.left_out())
+        for line in left_out(found.others):
+            counter.say(line)
         about = f"{clip.source} on {clip.weight.device}, {len(clf.labels)} labels"
         if verbose:
             counter.say(about)
@@ -245,18 +246,9 @@ class _Found:
     others: Counter[str]
     unreadable: list[tuple[Path, str]]
 
-    def left_out(self) -> str:
-        """How many files are no pictures, by their endings."""
-        known = {"": "without an ending", "/": "links to folders"}
-        kinds = [f"{count:,} {known.get(kind, kind)}" for kind, count in self.others.most_common(5)]
-        more = "" if len(self.others) <= 5 else ", ..."
-        total = self.others.total()
-        are = "1 file is no picture" if total == 1 else f"{total:,} files are no pictures"
-        return f"{are} and left out: {', '.join(kinds)}{more}"
-
 
 def _find(paths: Sequence[Path], without: Path | None) -> _Found:
-    from mmfm.data.folders import picture_files
+    from mmfm.data.folders import left_out, picture_files
 
     each = [picture_files(path, without=without) for path in paths]
     files = [file for found in each for file in found.files]
@@ -268,10 +260,8 @@ def _find(paths: Sequence[Path], without: Path | None) -> _Found:
     others = sum((found.others for found in each), Counter[str]())
     unreadable = [failed for found in each for failed in found.unreadable]
     if not files:
-        raise NotHere(
-            f"no picture in {', '.join(map(str, paths))} ({others.total()} other files)"
-            + "".join(f"; {path}: {why}" for path, why in unreadable[:3])
-        )
+        reasons = [*left_out(others), *(f"{path}: {why}" for path, why in unreadable[:3])]
+        raise NotHere("; ".join([f"no picture in {', '.join(map(str, paths))}", *reasons]))
     return _Found(files, others, unreadable)
 
 

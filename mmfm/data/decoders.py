@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from mmfm.data.formats import HEAD, UNDRAWN, every_scan_begun, first_scan, kind_of, png_chunks
+from mmfm.data.tiff import tiff_in
 from mmfm.errors import UnreadablePicture
 
 JPEG = ("JPEG", "MPO")  # a second picture, of other eyes or for depth, makes it an MPO
@@ -47,6 +48,8 @@ def opened(data: bytes, name: object) -> ImageFile.ImageFile:
     if kind == "HEIC":
         return _opened_heic(data, name)
     reason = f"{_a(kind)} file that is damaged or cut short" if kind else None
+    if kind == "TIFF" and (tiff := tiff_in(data)) and tiff.is_whole:
+        reason = tiff.not_read
     if reason is None and len(data) < _TOO_FEW:
         some = "1 byte" if len(data) == 1 else f"{len(data)} bytes"
         reason = f"not a picture, or one cut short: only {some}"

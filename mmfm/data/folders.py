@@ -107,6 +107,28 @@ def picture_files(path: Path, *, without: Path | None = None) -> Found:
     return found
 
 
+def left_out(others: Counter[str]) -> list[str]:
+    """What was found beside pictures, by its endings: a line for each reason to leave it out."""
+    raw = Counter({ending: count for ending, count in others.items() if ending in RAW_ENDINGS})
+    rest = others - raw
+    lines: list[str] = []
+    if total := rest.total():
+        are = "1 file is no picture" if total == 1 else f"{total:,} files are no pictures"
+        lines.append(f"{are} and left out: {_by_ending(rest)}")
+    if total := raw.total():
+        are = "1 raw file of a camera is" if total == 1 else f"{total:,} raw files of cameras are"
+        lines.append(
+            f"{are} left out: {_by_ending(raw)}; nothing here develops them, so export JPEGs"
+        )
+    return lines
+
+
+def _by_ending(files: Counter[str]) -> str:
+    known = {"": "without an ending", "/": "links to folders"}
+    kinds = [f"{count:,} {known.get(kind, kind)}" for kind, count in files.most_common(5)]
+    return ", ".join(kinds) + (", ..." if len(files) > 5 else "")
+
+
 def loose_pictures(folder: Path) -> list[Path]:
     """Find the pictures that lie in a folder itself, sorted; also links that lead to none."""
     found = Found([], Counter(), [])

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mmfm.data.decoders import JPEG, closed, damage, in_a_line, opened, part_missing, sound_png
 from mmfm.data.formats import HEAD, RAW_ENDINGS, kind_of, png_chunks
+from mmfm.data.tiff import Tiff, tiff_in
 from mmfm.errors import BadInput, NotHere, UnreadablePicture
 
 MAX_PIXELS = 100_000_000  # of one picture as it is decoded; a phone of today makes half of them
@@ -56,6 +57,8 @@ _SPARE = 2
 
 # A JPEG that is decoded at reduced size may be so many times larger: so many fewer are decoded.
 _REDUCED = 4
+
+_SAMPLE_FORMAT = 339  # a TIFF's tag: 1 for numbers without a sign
 
 # A profile that moves no colour by more levels than this is sRGB, whatever it is called.
 _SAME_COLOURS = 2
@@ -315,12 +318,15 @@ def _decode(
     if not data:
         raise UnreadablePicture(name, "the file is empty")
     kind = kind_of(data[:HEAD])
+    tiff = tiff_in(data) if kind == "TIFF" else None
     try:
         if kind == "PNG":
             data = sound_png(data, name)
         with opened(closed(data) if kind == "JPEG" else data, name) as picture:
+            if tiff is not None and tiff.is_mistaken:
+                raise UnreadablePicture(name, tiff.not_read)
             drafted = _drafts(picture, at_least)
-            _check_pixels(picture, name, max_pixels * (_REDUCED if drafted else 1))
+            _check_pixels(picture, name, max_pixels * (_REDUCED if drafted else 1), at_least)
             frame = _whole(picture)
             if drafted and at_least is not None:
                 side = _SPARE * at_least
@@ -341,7 +347,14 @@ def _decode(
     except Exception as error:
         # Pillow's decoders answer a damaged file with nearly any exception: OSError, SyntaxError,
         # ValueError, struct.error, IndexError, zlib.error ...
-        raise UnreadablePicture(name, damage(error)) from error
+        raise UnreadablePicture(name, _why_not(tiff, error)) from error
+
+
+def _why_not(tiff: Tiff | None, error: Exception) -> str:
+    """What to say of a file that Pillow failed at; pixels that are not packed are never torn."""
+    if tiff is not None and tiff.is_whole and not tiff.is_packed:
+        return tiff.not_read
+    return damage(error)
 
 
 def _whole(picture: Image.Image) -> _Frame:
@@ -354,12 +367,12 @@ def _drafts(picture: Image.Image, at_least: int | None) -> bool:
     return large and picture.format in JPEG
 
 
-def _check_pixels(picture: Image.Image, name: object, most: int) -> None:
+def _check_pixels(picture: Image.Image, name: object, most: int, at_least: int | None) -> None:
     if picture.width * picture.height > most:
-        raise UnreadablePicture(
-            name,
-            f"{picture.width} x {picture.height} pixels are over the limit of {most:,} pixels",
-        )
+        reason = f"{picture.width} x {picture.height} pixels are over the limit of {most:,} pixels"
+        if at_least is not None and picture.format not in JPEG:
+            reason += "; a JPEG may have four times as many"
+        raise UnreadablePicture(name, reason)
 
 
 def _note_what_pillow_leaves_out(picture: Image.Image, data: bytes) -> None:
@@ -492,7 +505,10 @@ def _turned(frame: _Frame, within: tuple[int, int], turn: Image.Transpose) -> _F
 
 def _deep_grey(picture: Image.Image) -> Image.Image:
     """Scale grey of 16 or 32 bits, or of floats, to 8 bits; Pillow's own way cuts it off at 255."""
-    values = np.asarray(picture).astype(np.float32)
+    numbers = np.asarray(picture)
+    if picture.mode == "I" and picture.format == "TIFF" and _without_sign(picture):
+        numbers = numbers.view(np.uint32)
+    values = numbers.astype(np.float32)
     white = _white(picture, values)
     levels = np.nan_to_num(values).clip(0, white) * (255 / white)
     # A TIFF may say that 0 is white (tag 262); Pillow heeds it in those of 8 bits.
@@ -503,6 +519,13 @@ def _deep_grey(picture: Image.Image) -> Image.Image:
     if isinstance(transparent, int):
         grey[values == transparent] = 255
     return Image.fromarray(grey)
+
+
+def _without_sign(picture: Image.Image) -> bool:
+    """Whether a TIFF's numbers have none; Pillow reads those of 32 bits as if they had."""
+    tags = _tiff_tags(picture)
+    deep = tags.get(ExifTags.Base.BitsPerSample, (1,))[0] == 32
+    return deep and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
 
 
 def _white(picture: Image.Image, values: Float[np.ndarray, "h w"]) -> float:

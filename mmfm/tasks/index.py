@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from mmfm.data.folders import picture_files
+from mmfm.data.folders import left_out, picture_files
 from mmfm.data.loading import in_order, prepared
 from mmfm.data.pictures import read_picture_file
 from mmfm.engines import Engine
@@ -264,15 +264,18 @@ class _Indexing:
         """The pictures of each root, and what could not be looked into."""
         listed: dict[str, list[str]] = {}
         closed: list[bytes] = []
+        others: Counter[str] = Counter()
         named = {root for root in self.roots if os.path.isfile(root)}
         for root in self.roots:
             found = picture_files(Path(root))
+            others += found.others
             files = self._allowed([str(file) for file in found.files])
             listed[root] = [file for file in files if file == root or file not in named]
             reasons = {str(path): reason for path, reason in found.unreadable}
             unreadable = self._allowed(list(reasons))
             closed += map(os.fsencode, unreadable)
             self._failed += [(path, reasons[path]) for path in unreadable]
+        self._notes += left_out(others)
         self._counts["unreadable"] = len(closed)
         self._counts["total"] = sum(map(len, listed.values())) + len(closed)
         return listed, closed

@@ -95,6 +95,13 @@ def sort_pictures(
 
 def check_out(out: Path, *, move: bool, resume: bool, asked: str | None = None) -> None:
     """Refuse a folder that cannot be sorted into, before any work is done."""
+    if interrupted(out):
+        with locked(out):  # what another process is at is not interrupted
+            pass
+    _check_out(out, move=move, resume=resume, asked=asked)
+
+
+def _check_out(out: Path, *, move: bool, resume: bool, asked: str | None) -> None:
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not there.is_dir():
         raise BadInput(f"{there} is a file; name a folder to sort into")
@@ -311,7 +318,7 @@ def _sorted(
         raise BadInput(f"{out}: cannot be made ({why(error)})") from error
     with locked(out):
         # Again: it may just have been sorted into.
-        check_out(out, move=move, asked=asked, resume=resume)
+        _check_out(out, move=move, asked=asked, resume=resume)
         begun = interrupted(out)
         journal = Journal(begun[-1]) if begun else Journal.new(out, move, asked)
         with _told(out, "go on with --resume"), contextlib.closing(journal):

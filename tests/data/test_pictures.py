@@ -109,6 +109,55 @@ def grey_tiff(values: bytes, width: int, bits: int, photometric: int, kind: int 
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + values
 
 
+def colour_tiff(pixels: np.ndarray, *, in_planes: bool = False) -> bytes:
+    """A TIFF of h x w x 3 numbers of any kind, side by side or a channel after the other."""
+    short, long = 3, 4
+    height, width, _ = pixels.shape
+    values = (pixels.transpose(2, 0, 1) if in_planes else pixels).tobytes()
+    parts = 3 if in_planes else 1
+    start, each, kind = 146 + 36, len(values) // parts, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    starts, lengths = [start + part * each for part in range(parts)], [each] * parts
+    tags = [
+        (256, short, 1, width), (257, short, 1, height), (258, short, 3, 146), (259, short, 1, 1),
+        (262, short, 1, 2), (273, long, parts, 158 if in_planes else start), (277, short, 1, 3),
+        (278, short, 1, height), (279, long, parts, 170 if in_planes else each),
+        (284, short, 1, 2 if in_planes else 1), (339, short, 3, 152),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    more = struct.pack("<6H", *[pixels.dtype.itemsize * 8] * 3, *[kind] * 3)
+    tables = struct.pack("<6I", *starts, *lengths) if in_planes else bytes(24)
+    return head + more + tables + values
+
+
+def test_a_tiff_of_a_kind_that_is_not_read_is_no_damaged_one():
+    """Pillow takes the first for bytes, and answers with stripes."""
+    pixels = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    known = np.asarray(open_picture(io.BytesIO(colour_tiff(pixels))))
+    assert np.array_equal(known, pixels >> 8)
+    known = (pixels >> 8).astype(np.uint8)
+    shown = open_picture(io.BytesIO(colour_tiff(known, in_planes=True)))
+    assert np.array_equal(np.asarray(shown), known)
+    ycc = saved(Image.new("RGB", (8, 8), "red").convert("YCbCr"), "TIFF")
+    for data, words in (
+        (colour_tiff(pixels, in_planes=True), "16 bits, 3 channels, each in a plane of its own"),
+        (colour_tiff(pixels.astype(np.float32)), "32 bits of floats, 3 channels"),
+        (colour_tiff(pixels.astype(np.float64), in_planes=True), "64 bits of floats, 3 channels, "),
+        (ycc, "8 bits, 3 channels, YCbCr"),
+    ):
+        reason = refused(io.BytesIO(data))
+        assert "a kind of TIFF that is not read here" in reason and words in reason
+        assert "save it as a PNG" in reason and "damaged" not in reason
+
+
+def test_deep_grey_without_a_sign_is_not_black_above_the_half():
+    values = np.array([0, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
+    data = grey_tiff(values.tobytes(), 4, 32, 1)
+    assert greys(open_picture(io.BytesIO(data))) == [0, 128, 128, 255]
+    data = grey_tiff(np.array([-5, 0, 65535], np.int32).tobytes(), 3, 32, 1, kind=2)
+    assert greys(open_picture(io.BytesIO(data))) == [0, 0, 255]
+
+
 @pytest.mark.parametrize("kind", ["array", "TIFF"])
 @pytest.mark.parametrize(
     ("values", "expected"),

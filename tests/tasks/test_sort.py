@@ -614,6 +614,9 @@ def test_two_sorts_into_one_folder_do_not_meet(photos: Path, tmp_path: Path):
     next(first)
     with pytest.raises(InUse, match="another process"):
         list(undo(journals(out)[0]))
+    for resume in (False, True):  # it is at work, and not interrupted
+        with pytest.raises(InUse, match="another process"):
+            check_out(out, move=True, resume=resume)
     with pytest.raises(InUse, match="another process"):
         run(predictions(photos), out, resume=True)
     first.close()  # type: ignore[attr-defined]
