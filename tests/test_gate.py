@@ -191,6 +191,7 @@ def faults(folder: Path, entries: Mapping[str, Entry] = ENTRIES) -> list[str]:
         model = entry.load(str(folder))
     except MmfmError as error:
         return [*found, f"cannot be loaded: {error}"]
+    found += width_faults(folder)
     scores = entry.ask(model)
     for what, floor in entry.floors.items():
         if not scores[what] >= floor:
@@ -215,6 +216,13 @@ def card_faults(folder: Path) -> list[str]:
     if "sha256" in head and head["sha256"] != digest(folder / "model.safetensors"):
         found.append("the weights have another checksum than the card says")
     return found
+
+
+def width_faults(folder: Path) -> list[str]:
+    """Weights that are not kept in 16 bits, as all that ship are: twice the size, and no better."""
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    return [f"weights are kept as {kind}" for kind in sorted(kinds - {"F16", "BF16"})]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
@@ -287,6 +295,16 @@ def test_a_weight_too_few_does_not_pass_however_it_is_sealed(copy: Callable[...,
     seal(weights.parent)
     (fault,) = faults(weights.parent)
     assert fault.startswith("cannot be loaded") and "stem.bias" in fault
+
+
+def test_weights_of_32_bits_do_not_pass_however_they_are_sealed(copy: Callable[..., Path]) -> None:
+    weights = copy("mnist-ruler") / "model.safetensors"
+    with safe_open(weights, "pt") as file:
+        state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        about = file.metadata()
+    save_file(state, weights, about)
+    seal(weights.parent)
+    assert faults(weights.parent) == ["weights are kept as F32"]
 
 
 @pytest.mark.parametrize("name", ENTRIES)
