@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
@@ -146,9 +147,19 @@ def read_picture(path: str) -> Image.Image:
 
 def whole_number(text: object, low: int, high: int, otherwise: int) -> int:
     """A number from a link, brought between its limits; nonsense counts as nothing."""
-    if not isinstance(text, str) or not re.fullmatch(r"\d{1,6}", text):
+    # More digits than any limit here has, and fewer than Python refuses to read.
+    if not isinstance(text, str) or not re.fullmatch(r"\d{1,20}", text):
         return otherwise
     return min(max(int(text), low), high)
+
+
+def real_number(text: str, low: float, high: float, otherwise: float) -> float:
+    """The same of a number that need not be whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        return otherwise
+    return min(max(value, low), high) if math.isfinite(value) else otherwise
 
 
 def data_address(picture: Image.Image) -> str:
