@@ -75,7 +75,10 @@ READER = "mnist-ruler"
 SCRIPTS = ("way", "denoise_pad", "denoise_show", "denoise_page")
 
 TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
-KEPT = 6  # ways of a visitor that can still be taken away
+KEPT = (
+    10  # ways of a visitor that can still be taken away: some more than are shown, since one that
+)
+# was stopped while it was being shown is one of them, too
 
 
 @dataclass(eq=False)
@@ -88,7 +91,7 @@ class Visit:
     lang: str
     model: str
     opening: dict[str, Any]  # what the page begins with
-    halted: int = -1  # the turn that was stopped
+    halted: int = -1  # the last turn that was stopped; what came before it is stopped, too
     walks: dict[int, Walk] = field(default_factory=dict[int, Walk])  # by their turns, the last ones
 
     def keep(self, turn: int, walk: Walk) -> None:
@@ -241,7 +244,7 @@ class OutOfTheNoise:
         try:
             den = self.den(visit.model)
             walk = Walk(visit.model, as_asked(sent, den, WORDS[visit.lang]))
-            for news in self.walking(walk, den, lambda: visit.halted == turn):
+            for news in self.walking(walk, den, lambda: turn <= visit.halted):
                 over = news.get("over") is True
                 if over and not news["halted"]:
                     visit.keep(turn, walk)  # before the browser can ask for it
@@ -290,7 +293,7 @@ class OutOfTheNoise:
         """Stop a way after the step that the model is thinking about."""
         turn = getattr(event, "turn", None)
         if visit is not None and type(turn) is int:
-            visit.halted = turn
+            visit.halted = max(visit.halted, turn)
 
     def read(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Say what a drawing looks like, and which noise it will be buried in.
@@ -415,6 +418,7 @@ class OutOfTheNoise:
             "reader": self.reader(den) is not None,
             "limits": {**LIMITS, "least_ink": LEAST_INK, "most_ink": MOST_INK},
             "opening": visit.opening,
+            "usual": {"guidance": usual(den).guidance},
             "brought": brought,
         }
         top = top_html(den, visit.model, visit.lang, say, self.context.titles)

@@ -6,7 +6,6 @@ None of it is taken on trust: a drawing is so many bytes, a number lies between 
 import base64
 import binascii
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +22,7 @@ from mmfm.models.denoiser import Denoiser
 from mmfm.tasks.generate import Sampling, chosen, names_of, samplers_of
 from mmfm.tasks.redraw import Wish
 
-from .parts import base64_of, whole_number
+from .parts import base64_of, real_number, whole_number
 
 KIND = "redraw"  # by which this page knows the settings in a picture as its own
 NAMES = (
@@ -229,8 +228,6 @@ def from_link(query: Mapping[str, str], den: Denoiser) -> dict[str, Any]:
     label, after, sampler = (query.get(name) for name in ("label", "after", "sampler"))
     few = best.steps if den.config.jumps != "none" else max(best.steps, STEPS)
     guidance = query.get("guidance", "")
-    low, high = LIMITS["guidance"]
-    wished = float(guidance) if re.fullmatch(r"\d(\.\d{1,2})?", guidance) else best.guidance
     when = whole_number(query.get("when"), 0, 100, WHEN) / 100
     return {
         "digit": whole_number(query.get("digit"), 0, 9, DIGIT),
@@ -240,6 +237,6 @@ def from_link(query: Mapping[str, str], den: Denoiser) -> dict[str, Any]:
         "switch_at": when if "after" in query and names else None,
         "steps": whole_number(query.get("steps"), 1, int(LIMITS["steps"][1]), few),
         "sampler": sampler if sampler in samplers else best.sampler,
-        "guidance": min(max(wished, low), high),
-        "seed": whole_number(query.get("seed"), 0, 999_999, 0),
+        "guidance": real_number(guidance, *LIMITS["guidance"], best.guidance),
+        "seed": whole_number(query.get("seed"), 0, int(LIMITS["seed"][1]), 0),
     }

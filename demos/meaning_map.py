@@ -58,7 +58,9 @@ from .parts import (
 from .words_meaning_map import WORDS
 
 LESSONS = ("space", "cosine", "map", "gap", "sums", "rivals")
-SMALL = DEFAULT_MODEL  # the bundled model, which knows drawn shapes only
+SMALL = DEFAULT_MODEL  # a bundled model, which knows drawn shapes only
+KNOWS = {SMALL: "small", "clip-nano": "small_things"}  # under which key it is said what one knows
+OPENS = {"clip-nano": "photos"}  # with this set, for it never saw those that are drawn
 
 PICTURES, CAPTIONS, LETTERS = 24, 60, 200  # at most; captions that are said twice count once
 LEAST = 2  # of both: one point makes no map
@@ -170,13 +172,12 @@ class MeaningMap:
         return self.context.slot.take(("clip", name), lambda: load_clip(name, device=device))
 
     def arrive(self, request: gr.Request) -> list[Any]:
-        """Greet a visitor in their language, with the set that the link names, else the first."""
+        """Greet a visitor in their language, with the set that the link names, else the model's."""
         query = dict(request.query_params)
         lang = self.context.language(query, dict(request.headers))
-        name = query.get("set", "")
-        model = query.get("model", "")
-        visit = self.first_visit(lang, name if name in sets() else next(iter(sets())))
-        return self.greet(replace(visit, model=model if model in self.names else visit.model))
+        name, model = query.get("set", ""), query.get("model", "")
+        model = model if model in self.names else self.names[0]
+        return self.greet(self.first_visit(lang, name if name in sets() else "", model))
 
     def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
         """Go on with the same pictures in the language of the link that was followed."""
@@ -263,10 +264,10 @@ class MeaningMap:
 
     def first_visit(self, lang: str | None = None, name: str = "", model: str = "") -> Visit:
         """A visit at its beginning; one that the server has forgotten begins anew."""
-        lang = lang or self.context.lang or "en"
-        name = name or next(iter(sets()))
+        lang, model = lang or self.context.lang or "en", model or self.names[0]
+        name = name or OPENS.get(model, next(iter(sets())))
         minus, plus = SUMS[name][lang]
-        return Visit(lang, model or self.names[0], name, sets()[name], (), Sum(0, minus, plus))
+        return Visit(lang, model, name, sets()[name], (), Sum(0, minus, plus))
 
     def change(self, visit: Visit, changed: Visit, otherwise: Any = None) -> Any:
         """Show what has changed, or say why it cannot be shown."""
@@ -495,7 +496,7 @@ def stage_data(
         "strengths": STRENGTHS,
         "letters": LETTERS,
         "least": LEAST,
-        "small": visit.model == SMALL,
+        "small": visit.model in KNOWS,
         "lang": visit.lang,
         "words": say,
     }
@@ -616,7 +617,8 @@ def chooser_html(visit: Visit, say: Mapping[str, str]) -> str:
         f"<span>{escape(say[f'set_{name}'])}</span></button>"
         for name, items in sets().items()
     )
-    small_model = f'<p class="warn">{escape(say["small"])}</p>' if visit.model == SMALL else ""
+    knows = KNOWS.get(visit.model)
+    small_model = f'<p class="warn">{escape(say[knows])}</p>' if knows else ""
     return (
         f'<div class="heading">{escape(say["sets"])}</div>'
         f'<div class="tiles">{buttons}</div><p class="note">{escape(say["drop_several"])}</p>'

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
@@ -26,6 +27,7 @@ from mmfm.models.denoiser import Denoiser
 from mmfm.models.tables import transformers
 from mmfm.models.vit import ViT
 from mmfm.runs import Run
+from mmfm.tasks.classify import DEFAULTS
 from mmfm.tasks.doctor import checkpoints, in_words
 
 from . import words
@@ -37,6 +39,7 @@ Titles = Mapping[str, Callable[[str], str]]  # address -> the page's name in a l
 MAX_PIXELS = 50_000_000
 LONGEST_SIDE = 2048  # what a visit remembers of a picture; no model here sees more
 RANDOM = "random"  # a model's name here when no checkpoint is
+FIRST = (*DEFAULTS, "vit-nano", "vit-cifar")  # of several that fit; the others come as listed
 
 
 # --- which models -------------------------------------------------------------------------------
@@ -45,13 +48,15 @@ RANDOM = "random"  # a model's name here when no checkpoint is
 def models_here(wanted: str | None, fits: Callable[[Mapping[str, Any]], bool]) -> list[str]:
     """The models that a page can run: the one asked for, the bundled, those in the cache.
 
-    One `--model` serves all pages, so that a page passes over what another one is for.
+    A page starts with the first. One `--model` serves all pages, so that a page passes over what
+    another one is for.
     """
     here = [
         found.name
         for found in checkpoints()
         if not found.fault and fits(hub.in_folder(found.folder, found.name).settings() or {})
     ]
+    here.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
     if wanted is not None and fits(hub.find(wanted, hub.FOR_ANY).settings() or {}):
         here = [wanted, *here]
     return list(dict.fromkeys(here))
@@ -146,9 +151,19 @@ def read_picture(path: str) -> Image.Image:
 
 def whole_number(text: object, low: int, high: int, otherwise: int) -> int:
     """A number from a link, brought between its limits; nonsense counts as nothing."""
-    if not isinstance(text, str) or not re.fullmatch(r"\d{1,6}", text):
+    # More digits than any limit here has, and fewer than Python refuses to read.
+    if not isinstance(text, str) or not re.fullmatch(r"\d{1,20}", text):
         return otherwise
     return min(max(int(text), low), high)
+
+
+def real_number(text: str, low: float, high: float, otherwise: float) -> float:
+    """The same of a number that need not be whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        return otherwise
+    return min(max(value, low), high) if math.isfinite(value) else otherwise
 
 
 def data_address(picture: Image.Image) -> str:

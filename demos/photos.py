@@ -11,7 +11,7 @@ This file is the page: what visitors can do and what they are shown. What stands
     photos_job.py        indexing, for as long as somebody watches
     photos_found.py      searching
     photos_answers.py    sorting, corrections, the table
-    photos_examples.py   the drawings that are here without any folder
+    photos_examples.py   the pictures that are here without any folder
 """
 
 import itertools
@@ -50,7 +50,7 @@ from .parts import (
 )
 from .photos_answers import Answers, answer_tiles, answered, as_table, chosen, tally
 from .photos_asked import LONGEST, Told, as_numbers, as_question, as_wish
-from .photos_examples import OPENING, draw_examples
+from .photos_examples import examples_for
 from .photos_folders import (
     Album,
     Place,
@@ -70,6 +70,8 @@ from .words_photos import WORDS
 LESSONS = ("once", "search", "uncertain", "kept")
 BUNDLED = DEFAULT_MODEL
 FOR_PHOTOS = "ViT-B-32/laion2b_s34b_b79k"
+# Small models of ours: what they know, and what others are for.
+SMALL = {BUNDLED: ("knows_shapes", "for_photos"), "clip-nano": ("knows_things", "for_work")}
 
 MOST_FOLDERS = 200  # that are listed inside of one
 PAGE = 36  # pictures that are sent at a time
@@ -171,15 +173,22 @@ class Photos:
         load = self.context.slot.take
         return load(("clip", name), lambda: load_clip(name, device=self.context.device))
 
-    @cached_property
-    def places(self) -> tuple[Place, ...]:
+    def places(self, model: str) -> tuple[Place, ...]:
         """Where visitors may begin: what was allowed, else the examples, which come last."""
-        allowed = [Place(Path(os.path.realpath(folder))) for folder in self.context.allow]
-        return (*allowed, Place(self.drawings, examples=True))
+        return (*self.allowed, self.examples(model))
+
+    @cached_property
+    def allowed(self) -> tuple[Place, ...]:
+        """The folders that were named when the pages were started."""
+        return tuple(Place(Path(os.path.realpath(folder))) for folder in self.context.allow)
+
+    def examples(self, model: str) -> Place:
+        """The examples that are for a model, in a folder that is removed when the server ends."""
+        return Place(self.drawings / examples_for(model).name, examples=True)
 
     @cached_property
     def drawings(self) -> Path:
-        """A folder for example pictures, removed when the server ends."""
+        """A folder for the folders of examples."""
         return Path(os.path.realpath(self._temporary.name)) / "pictures"
 
     @cached_property
@@ -367,8 +376,9 @@ class Photos:
         """A visit as it begins, or begins anew when the server has forgotten it."""
         lang = lang or self.context.lang or LANGUAGES[0]
         model = model if model in self.names else self.names[0]
-        visit = Visit(lang, model, self.places[0])
-        for place in self.places:
+        places = self.places(model)
+        visit = Visit(lang, model, places[0])
+        for place in places:
             try:
                 self.settle(visit, place, model)
                 break
@@ -379,10 +389,11 @@ class Photos:
     def place_of(self, visit: Visit, event: gr.EventData) -> Place:
         """The place that a visitor wants to go to, by its number in what the server listed."""
         place, say = visit.place, WORDS[visit.lang]
+        places = self.places(visit.model)
         steps = {name: getattr(event, name, None) for name in ("root", "up", "into")}
         match [(name, number) for name, number in steps.items() if type(number) is int]:
-            case [("root", number)] if 0 <= number < len(self.places):
-                return self.places[number]
+            case [("root", number)] if 0 <= number < len(places):
+                return places[number]
             case [("up", number)] if 0 <= number <= len(place.inside):
                 return replace(place, inside=place.inside[:number])
             case [("into", number)] if 0 <= number < len(visit.folders):
@@ -400,8 +411,11 @@ class Photos:
     def settle(self, visit: Visit, place: Place, model: str) -> None:
         """Look into a place, and see which of its pictures are indexed for a model."""
         say = WORDS[visit.lang]
-        if place.examples and not self.drawings.exists():
-            draw_examples(self.drawings)
+        if place.examples:
+            known = self.examples(model)
+            place = place if place.root == known.root else known
+            if not place.root.exists():
+                examples_for(model).make(place.root)
         folders = subfolders(checked(place, say))
         album = album_of(place, model, self.clip(model), self.store(place))
         visit.place, visit.model, visit.folders, visit.album = place, model, folders, album
@@ -468,7 +482,8 @@ class Photos:
             "words": say,
             "model": visit.model,
             "limits": {**LONGEST, "shown": MOST_SHOWN, "page": PAGE},
-            "opening": OPENING[visit.lang],
+            "opening": examples_for(visit.model).opening[visit.lang],
+            "examples": say[examples_for(visit.model).note],
             "place": self.place_data(visit),
             "found": visit.hits and self.found_data(visit, visit.hits, []),
             "answers": visit.answers and self.answers_data(visit, visit.answers, []),
@@ -486,12 +501,11 @@ class Photos:
         """Where a visitor is, what is there, and how much of it is indexed."""
         say, place, album = WORDS[visit.lang], visit.place, visit.album
         assert album is not None
-        named = [place_name(each, say) for each in self.places]
-        job = self.job
+        places, job = self.places(visit.model), self.job
         return {
             "turn": next(self.turns),
-            "places": named,
-            "here": self.places.index(replace(place, inside=())),
+            "places": [place_name(each, say) for each in places],
+            "here": places.index(replace(place, inside=())),
             "inside": [folder_name(place, name, say) for name in place.inside],
             "folders": [folder_name(place, name, say) for name in visit.folders[:MOST_FOLDERS]],
             "more": max(0, len(visit.folders) - MOST_FOLDERS),
@@ -569,11 +583,12 @@ def about_html(model: str, allowed: bool, say: Mapping[str, str]) -> str:
     }
     tagged = {name: f"<code>{escape(text)}</code>" for name, text in commands.items()}
     lines: list[str] = []
-    if model == BUNDLED:
-        lines += [f"<strong>{escape(say['knows_shapes'])}</strong>"]
+    knows, others = SMALL.get(model, ("", ""))
+    if knows:
+        lines += [f"<strong>{escape(say[knows])}</strong>"]
     if not allowed:
         lines += [escape(say["start"]).format(**tagged)]
-    if model == BUNDLED:
-        lines += [escape(say["for_photos"]).format(**tagged)]
+    if others:
+        lines += [escape(say[others]).format(**tagged)]
     lines += [escape(say["only_allowed"])]
     return "".join(f'<p class="note">{line}</p>' for line in lines)

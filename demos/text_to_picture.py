@@ -54,6 +54,7 @@ from .text_to_picture_asked import (
     as_whole,
     from_link,
     settings_in,
+    usual,
 )
 from .text_to_picture_kept import Drawn, as_noise, file_name, told_parts
 from .words_text_to_picture import WORDS
@@ -63,7 +64,8 @@ LARGEST_SIDE = 96  # of a model's pictures, of which each step sends up to seven
 SCRIPTS = ("way", "text_to_picture_show", "text_to_picture_looks", "text_to_picture_page")
 
 TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
-KEPT = 6  # drawings of a visitor that can still be taken away
+KEPT = 10  # drawings of a visitor that can still be taken away: some more than are shown, since one
+# that was stopped while it was being shown is one of them, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ class Visit:
     lang: str
     model: str  # "" where none is
     opening: dict[str, Any]  # what the page begins with
-    halted: int = -1  # the turn that was stopped
+    halted: int = -1  # the last turn that was stopped; what came before it is stopped, too
     drawn: dict[int, Drawn] = field(
         default_factory=dict[int, Drawn]
     )  # by their turns, the last ones
@@ -161,6 +163,7 @@ class DrawnFromWords:
         self.context = context
         self.names = models_here(context.model, takes)
         self.turns = itertools.count(1)  # what equals the last of its kind would not be noticed
+        self.wanting: dict[str, str] = {}  # a model's name -> which half of it was loaded last
         if self.names and self.names[0] == context.model:
             # A wrong --model is said now, not to the first visitor.
             drawable(self.names[0], context.device)
@@ -170,7 +173,9 @@ class DrawnFromWords:
         device = self.context.device
 
         def load() -> Painter:
+            self.wanting[name] = "denoiser"
             den = drawable(name, device)
+            self.wanting[name] = "reader"
             return Painter(den, reader_for(den, device=device))
 
         if not name:
@@ -214,7 +219,7 @@ class DrawnFromWords:
             painter = self.painter(visit.model)
             asked = as_asked(sent, painter.den, WORDS[visit.lang])
             drawn = Drawn.begin(visit.model, asked, painter.reader)
-            for news in self.drawing(drawn, painter, lambda: visit.halted == turn):
+            for news in self.drawing(drawn, painter, lambda: turn <= visit.halted):
                 over = news.get("over") is True
                 if over and not news["halted"]:
                     visit.keep(turn, drawn)  # before the browser can ask for it
@@ -260,7 +265,7 @@ class DrawnFromWords:
         """Stop a drawing after the step that the model is thinking about."""
         turn = getattr(event, "turn", None)
         if visit is not None and type(turn) is int:
-            visit.halted = turn
+            visit.halted = max(visit.halted, turn)
 
     def bury(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Show the noise that a picture will come from.
@@ -363,7 +368,8 @@ class DrawnFromWords:
         try:
             painter = self.painter(visit.model)
         except MmfmError as error:
-            sent["missing"] = {"kind": "reader" if visit.model else "model", "why": f"{error}"}
+            kind = self.wanting[visit.model] if visit.model else "model"  # where there is none
+            sent["missing"] = {"kind": kind, "why": f"{error}"}
             return [visit, self.bare_top(visit.lang), "", visit.model or None, sent]
         den = painter.den
         sent |= {
@@ -371,6 +377,7 @@ class DrawnFromWords:
             "channels": den.config.channels,
             "hands": list(names_of(den)),
             "opening": visit.opening or from_link({}, den, say),
+            "usual": {"guidance": usual(den).guidance},
             "noise": {"seed": 0, "noise": as_noise(noise_of(den, 0))},
             "sampler": chosen(den).sampler,
             "stops": COUNT,
@@ -411,7 +418,7 @@ class DrawnFromWords:
         with told(), tempfile.TemporaryDirectory(prefix="mmfm-") as folder:
             model = next(iter(self.names), "")
             painter = self.painter(model)
-            best = chosen(painter.den)
+            best = usual(painter.den)
             wishes = {
                 "mode": mode,
                 "text": prompt,

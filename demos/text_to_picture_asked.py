@@ -3,9 +3,8 @@
 None of it is taken on trust: a text is a line of so many letters, a number lies between its limits.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmfm import keepsakes
@@ -15,9 +14,9 @@ from mmfm.errors import BadInput, MmfmError
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.words import Reader
 from mmfm.tasks.draw_words import Moment, Wish, between, draw
-from mmfm.tasks.generate import chosen, names_of
+from mmfm.tasks.generate import Sampling, chosen, names_of
 
-from .parts import read_picture, whole_number
+from .parts import read_picture, real_number, whole_number
 
 KIND = "text_to_picture"  # by which this page knows the settings in a picture as its own
 NAMES = ("mode", "text", "other", "hand", "steps", "guidance", "seed")
@@ -153,20 +152,24 @@ def settings_in(file: str, say: Mapping[str, str]) -> dict[str, Any]:
 # --- a link ---------------------------------------------------------------------------------------
 
 
+def usual(den: Denoiser) -> Sampling:
+    """How a model draws best, as far as this page goes."""
+    best, (_, most), (low, high) = chosen(den), LIMITS["steps"], LIMITS["guidance"]
+    guidance = min(max(best.guidance, low), high)
+    return replace(best, steps=min(best.steps, int(most)), guidance=guidance)
+
+
 def from_link(query: Mapping[str, str], den: Denoiser, say: Mapping[str, str]) -> dict[str, Any]:
     """What the page opens with: what a link says, and where it says nonsense, what is usual."""
-    best, names = chosen(den), names_of(den)
-    most = int(LIMITS["steps"][1])
+    best, names = usual(den), names_of(den)
     first, *_ = say["examples"].split("|")
     mode, hand, guidance = (query.get(name, "") for name in ("mode", "hand", "guidance"))
-    low, high = LIMITS["guidance"]
-    wished = float(guidance) if re.fullmatch(r"\d{1,2}(\.\d{1,2})?", guidance) else best.guidance
     return {
         "mode": mode if mode in MODES else "one",
         "text": tidy(query.get("text", ""))[:LONGEST] or first,
         "other": tidy(query.get("other", ""))[:LONGEST],
         "hand": hand if hand in names else None,
-        "steps": whole_number(query.get("steps"), 1, most, min(best.steps, most)),
-        "guidance": min(max(wished, low), high),
-        "seed": whole_number(query.get("seed"), 0, 999_999, 0),
+        "steps": whole_number(query.get("steps"), 1, int(LIMITS["steps"][1]), best.steps),
+        "guidance": real_number(guidance, *LIMITS["guidance"], best.guidance),
+        "seed": whole_number(query.get("seed"), 0, int(LIMITS["seed"][1]), 0),
     }

@@ -19,6 +19,10 @@ WORDS: dict[str, dict[str, str]] = {
         "small": "clip-shapes is small and knows drawn shapes only: eight colours, eight shapes, "
         "in English and Korean. For photographs start with --model, such as "
         "ViT-B-32/laion2b_s34b_b79k, or hf:google/siglip2-base-patch16-256 for Korean too.",
+        "small_things": "clip-nano is small: it has seen small photographs of some 200 everyday "
+        "kinds, and emoji, in English and Korean, and never a drawn shape. For real work start "
+        "with --model, such as ViT-B-32/laion2b_s34b_b79k, or hf:google/siglip2-base-patch16-256 "
+        "for Korean too.",
         "too_few": "At least {least} of both are needed, pictures and captions.",
         "too_many_pictures": "A set holds at most {most} pictures.",
         "too_many_captions": "A set holds at most {most} captions.",
@@ -149,6 +153,10 @@ WORDS: dict[str, dict[str, str]] = {
         "small": "clip-shapes는 작은 모델이라 도형 그림만 알아요. 여덟 가지 색과 여덟 가지 모양을 "
         "영어와 한국어로 배웠어요. 사진을 보려면 --model로 ViT-B-32/laion2b_s34b_b79k 같은 모델을, "
         "한국어까지 쓰려면 hf:google/siglip2-base-patch16-256을 골라 시작하세요.",
+        "small_things": "clip-nano는 작은 모델이에요. 일상에서 보는 200가지쯤의 작은 사진과 "
+        "이모지를 영어와 한국어로 배웠고, 도형 그림은 본 적이 없어요. 실제로 쓰려면 --model로 "
+        "ViT-B-32/laion2b_s34b_b79k 같은 모델을, 한국어까지 쓰려면 "
+        "hf:google/siglip2-base-patch16-256을 골라 시작하세요.",
         "too_few": "그림과 설명이 저마다 {least}개는 있어야 해요.",
         "too_many_pictures": "한 묶음에 그림은 {most}장까지 담을 수 있어요.",
         "too_many_captions": "한 묶음에 설명은 {most}개까지 담을 수 있어요.",

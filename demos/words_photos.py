@@ -12,6 +12,10 @@ WORDS: dict[str, dict[str, str]] = {
         "forms, in English and Korean. Of photographs it knows nothing.",
         "for_photos": "For photographs, start with a public model: add {photos}, or {korean} for "
         "Korean words too.",
+        "knows_things": "This small model has seen small photographs of some 200 everyday kinds, "
+        "and emoji, in English and Korean. Drawn shapes it never saw.",
+        "for_work": "For real work, start with a public model: add {photos}, or {korean} for "
+        "Korean words too.",
         "start": "To look into a folder of your own, name it when you start mmfm: {command}",
         "only_allowed": "This page reads only what was named with --allow. Links that lead out of "
         "it are not followed.",
@@ -20,6 +24,10 @@ WORDS: dict[str, dict[str, str]] = {
         "examples_note": "Drawings that mmfm makes itself, so that there is something to search.",
         "examples_one": "one shape",
         "examples_two": "two shapes",
+        "examples_note_photographs": "Photographs that scikit-image brings along, whole and in "
+        "parts, so that there is something to search.",
+        "examples_whole": "whole photographs",
+        "examples_parts": "parts of them",
         "folders": "Folders in here",
         "more_folders": "and {count} more",
         "looking": "Looking into the folder…",
@@ -153,6 +161,10 @@ WORDS: dict[str, dict[str, str]] = {
         "영어와 한국어로 배웠고, 사진은 전혀 몰라요.",
         "for_photos": "사진을 보려면 {photos}, 한국어까지 쓰려면 {korean}처럼 공개된 모델을 골라 "
         "시작하세요.",
+        "knows_things": "이 작은 모델은 일상에서 보는 200가지쯤의 작은 사진과 이모지를 영어와 "
+        "한국어로 배웠어요. 도형 그림은 본 적이 없어요.",
+        "for_work": "실제로 쓰려면 {photos}, 한국어까지 쓰려면 {korean}처럼 공개된 모델을 골라 "
+        "시작하세요.",
         "start": "내 폴더를 보려면 mmfm을 시작할 때 폴더를 알려 주세요: {command}",
         "only_allowed": "이 페이지는 --allow로 알려 준 폴더만 읽어요. 폴더 밖으로 나가는 링크는 "
         "따라가지 않아요.",
@@ -161,6 +173,10 @@ WORDS: dict[str, dict[str, str]] = {
         "examples_note": "바로 찾아볼 수 있도록 mmfm이 직접 그린 그림이에요.",
         "examples_one": "도형 하나",
         "examples_two": "도형 둘",
+        "examples_note_photographs": "바로 찾아볼 수 있도록 scikit-image에 든 사진을 그대로, 또 "
+        "일부만 잘라서 두었어요.",
+        "examples_whole": "사진 전체",
+        "examples_parts": "사진의 일부",
         "folders": "이 안의 폴더",
         "more_folders": "그 밖에 {count}개",
         "looking": "폴더를 살펴보고 있어요…",

@@ -135,6 +135,8 @@ WORDS: dict[str, dict[str, str]] = {
         "CLIP back where it was, by the name it had then (clip-nano, as a rule), and load this "
         "page again.",
         "trouble_other": "Or choose another model above, if there is one.",
+        "unfit_text": "It is here, but this page cannot run it. What mmfm says of it:",
+        "unfit_other": "Choose another model above, if there is one.",
         "missing_meanwhile": "Meanwhile, digits are drawn without words on the page",
         "missing_link": "Out of the Noise",
         "copy": "Copy",
@@ -174,8 +176,8 @@ WORDS: dict[str, dict[str, str]] = {
         "lesson_change": "One word, the same noise",
         "lesson_change_text": "Words say what it is to be; the noise decides the rest: where, how "
         "large, which way it looks. Keep the noise, change one word, and whatever is different "
-        "comes from that word. Compare the first steps, where the colours and the outline are "
-        "settled.",
+        "comes from that word. Compare the steps: early ones settle where it stands, later ones "
+        "how it looks.",
         "lesson_walk": "Between two texts",
         "lesson_walk_text": "Two texts of different length have no middle. So at every step the "
         "model is asked about both, and believed by shares, so much of the one answer and the "
@@ -297,6 +299,8 @@ WORDS: dict[str, dict[str, str]] = {
         "trouble_clip": "이 모델은 배울 때 함께 쓴 CLIP의 텍스트 타워로 글을 읽어요. 그 CLIP(보통 "
         "clip-nano)을 그때의 이름으로 제자리에 두고 이 페이지를 다시 열어 주세요.",
         "trouble_other": "다른 모델이 있으면 위에서 골라도 좋아요.",
+        "unfit_text": "모델은 있지만 이 페이지에서는 쓸 수 없어요. mmfm이 알려 준 이유예요:",
+        "unfit_other": "다른 모델이 있으면 위에서 골라 주세요.",
         "missing_meanwhile": "그동안 말 없이 숫자를 그리는 페이지를 둘러보세요:",
         "missing_link": "노이즈 속에서",
         "copy": "복사",
@@ -331,7 +335,8 @@ WORDS: dict[str, dict[str, str]] = {
         "lesson_change": "낱말 하나, 같은 노이즈",
         "lesson_change_text": "말은 무엇이 될지 정하고, 나머지는 노이즈가 정해요. 어디에, 얼마나 "
         "크게, 어느 쪽을 볼지 말이에요. 노이즈를 그대로 두고 낱말 하나만 바꾸면, 달라진 것은 모두 "
-        "그 낱말에서 온 거예요. 색과 윤곽이 정해지는 첫걸음들을 비교해 보세요.",
+        "그 낱말에서 온 거예요. 걸음마다 비교해 보세요. 어디에 놓일지는 앞선 걸음에서, 어떻게 "
+        "보일지는 뒤따르는 걸음에서 정해져요.",
         "lesson_walk": "두 말 사이",
         "lesson_walk_text": "길이가 다른 두 글에는 가운데가 없어요. 그래서 걸음마다 두 글을 모두 "
         "묻고, 한쪽 답을 얼마만큼, 다른 쪽 답을 나머지만큼 믿어요(Liu et al. 2022의 방식이에요). "

@@ -13,6 +13,10 @@ WORDS: dict[str, dict[str, str]] = {
         "forms, in English and Korean. Of photographs it knows nothing.",
         "for_photos": "For photographs, start this page with a public model: {photos}. For Korean "
         "labels on photographs: {korean}.",
+        "knows_things": "This small model has seen small photographs of some 200 everyday kinds, "
+        "and emoji, in English and Korean. Drawn shapes it never saw.",
+        "for_work": "For real work, start this page with a public model: {photos}. For Korean "
+        "labels: {korean}.",
         "labels": "Labels",
         "labels_hint": "Labels are parted by commas. What stands before = is shown, what stands "
         "after it is read, with | between synonyms. Enter asks again.",
@@ -22,6 +26,7 @@ WORDS: dict[str, dict[str, str]] = {
         "template_simple": "Simple set",
         "template_english": "Large English set",
         "template_korean": "Large Korean set",
+        "template_nano": "The set of clip-nano",
         "template_own": "My own",
         "own_template": "My own sentence",
         "own_start": "a drawing of {a} {name}",
@@ -136,6 +141,10 @@ WORDS: dict[str, dict[str, str]] = {
         "영어와 한국어로 알아요. 사진은 전혀 몰라요.",
         "for_photos": "사진에 쓰려면 공개 모델로 이 페이지를 시작하세요: {photos}. 사진에 한국어 "
         "라벨을 쓰려면: {korean}.",
+        "knows_things": "이 작은 모델은 일상에서 보는 200가지쯤의 작은 사진과 이모지를 영어와 "
+        "한국어로 배웠어요. 도형 그림은 본 적이 없어요.",
+        "for_work": "실제로 쓰려면 공개 모델로 이 페이지를 시작하세요: {photos}. 한국어 라벨을 "
+        "쓰려면: {korean}.",
         "labels": "라벨",
         "labels_hint": "라벨은 쉼표로 나눠요. = 앞은 화면에 보이고 뒤는 모델이 읽어요. 비슷한 "
         "말은 |로 이어 쓰면 돼요. 엔터를 누르면 다시 물어봐요.",
@@ -145,6 +154,7 @@ WORDS: dict[str, dict[str, str]] = {
         "template_simple": "간단한 문장들",
         "template_english": "영어 문장 많이",
         "template_korean": "한국어 문장 많이",
+        "template_nano": "clip-nano의 문장들",
         "template_own": "직접 쓰기",
         "own_template": "직접 쓴 문장",
         "own_start": "{name}{이/가} 있는 그림",

@@ -51,6 +51,8 @@ from .words_zero_shot import WORDS
 LESSONS = ("space", "labels", "none", "heat")
 BUNDLED = DEFAULT_MODEL
 FOR_PHOTOS = "ViT-B-32/laion2b_s34b_b79k"
+# Small models of ours: what they know, and what others are for.
+SMALL = {BUNDLED: ("knows_shapes", "for_photos"), "clip-nano": ("knows_things", "for_work")}
 
 MOST_PICTURES = 24
 MOST_EXAMPLES = 24
@@ -728,13 +730,14 @@ def as_bytes(values: Tensor) -> str:
 def about_html(model: str, say: Mapping[str, str]) -> str:
     """What the chosen model knows, as far as that is surprising, and how to bring pictures."""
     lines = [escape(say["drop"])]
-    if model == BUNDLED:
+    if model in SMALL:
+        knows, others = SMALL[model]
         start = "mmfm demo zero_shot --model "
         commands = {"photos": start + FOR_PHOTOS, "korean": start + MULTILINGUAL}
         tagged = {name: f"<code>{escape(text)}</code>" for name, text in commands.items()}
         lines = [
-            f"<strong>{escape(say['knows_shapes'])}</strong>",
-            escape(say["for_photos"]).format(**tagged),
+            f"<strong>{escape(say[knows])}</strong>",
+            escape(say[others]).format(**tagged),
             *lines,
         ]
     return "".join(f'<p class="note">{line}</p>' for line in lines)

@@ -34,6 +34,8 @@ from mmfm.errors import BadInput, BadWeights, NotHere, Offline
 
 Origin = Literal["bundled", "local", "hub"]
 
+QUICK = 1.2  # seconds in which the hub is to answer, so that offline a refusal comes at once
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -170,13 +172,16 @@ class Source:
     preset: dict[str, Any] | None = None  # settings that open_clip's own tables hold
 
 
-def source(name: str) -> Source | None:
-    """Where a model is published; None of what came with the package, and of one's own."""
+def source(name: str, seconds: float = QUICK) -> Source | None:
+    """Where a model is published; None of what came with the package, and of one's own.
+
+    A short name of timm's may have to be looked up, if the hub answers in so many seconds.
+    """
     if not name.strip():
         raise BadInput(f"an empty model name; {_what_is_here()}")
     if name in bundled():
         return None
-    repository = _repository(name)
+    repository = _repository(name, seconds)
     if repository is not None:
         return Source(repository, FOR_VIT if name.startswith("timm:") else FOR_ANY)
     if _local(name) is not None:
@@ -188,9 +193,9 @@ def source(name: str) -> Source | None:
     return Source(repository, (layout,), entry)
 
 
-def here(name: str) -> Found | None:
+def here(name: str, seconds: float = QUICK) -> Found | None:
     """The files of a model if all of its weights are on this machine; nobody else is asked."""
-    origin = source(name)
+    origin = source(name, seconds)
     if origin is None:
         return find(name, FOR_ANY)
     folder = folder_of(origin.repository, name)
@@ -208,10 +213,10 @@ def here(name: str) -> Found | None:
     return replace(found, repository=origin.repository)
 
 
-def _repository(name: str) -> str | None:
+def _repository(name: str, seconds: float = QUICK) -> str | None:
     """The repository that timm:NAME or hf:OWNER/NAME means; None of other names."""
     if name.startswith("timm:"):
-        return _timm_repository(name)
+        return _timm_repository(name, seconds)
     return name.removeprefix("hf:") if name.startswith("hf:") else None
 
 
@@ -337,14 +342,14 @@ def _usual_revision(home: Path) -> Path | None:
     return folder if main.is_file() and folder.is_dir() else None
 
 
-def _timm_repository(name: str) -> str:
+def _timm_repository(name: str, seconds: float) -> str:
     """timm's name may leave out which training it means; timm knows the usual one."""
     short = name.removeprefix("timm:")
     if "." in short:
         return f"timm/{short}"
     # Importing timm takes seconds: first see whether anything could come of it.
     if not any(f"{here}.".startswith(f"timm/{short}.") for here, _ in _cached_repositories()):
-        demand_network(name)
+        demand_network(name, seconds)
     from timm.models import get_pretrained_cfg, is_model
 
     if not is_model(short):
@@ -420,8 +425,8 @@ def _complete(
         if missing := unknown(need):
             which = f"no {missing[0]}" if len(missing) == 1 else f"none of {', '.join(missing)}"
             raise Offline(
-                f"{name}: {which} in the cache, and the hub cannot be reached; load it once with "
-                "a network, and it stays in the cache"
+                f"{name}: {which} in the cache, and {why_offline()}; load it once with a network, "
+                "and it stays in the cache"
             )
 
 
@@ -525,17 +530,30 @@ def _holds(folder: Path, layout: Layout) -> bool:
         return False
 
 
-def demand_network(name: str) -> None:
-    if not network():
+def demand_network(name: str, seconds: float = QUICK) -> None:
+    if not network(seconds):
+        advice = " (get it once with a network: mmfm models get NAME; it stays in the cache)"
+        if _told_to_be_offline():
+            advice = ""  # that would be refused as well
         raise Offline(
-            f"{name} is not on this machine and the hub cannot be reached; {_what_is_here()} "
-            "(get it once with a network: mmfm models get NAME; it stays in the cache)"
+            f"{name} is not on this machine and {why_offline()}; {_what_is_here()}{advice}"
         )
 
 
-def network(seconds: float = 1.2) -> bool:
+def why_offline() -> str:
+    """Why nothing can be fetched, for the middle of a sentence."""
+    if _told_to_be_offline():
+        return "HF_HUB_OFFLINE is set; unset it to have the hub asked"
+    return "the hub cannot be reached"
+
+
+def _told_to_be_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def network(seconds: float = QUICK) -> bool:
     """Whether the hub answers. Anything it says will do; a name that hangs is given up in time."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if _told_to_be_offline():
         return False
     from huggingface_hub import constants
 

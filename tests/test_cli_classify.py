@@ -28,6 +28,8 @@ from mmfm.tasks import classify, sort
 
 LABELS = "red circle,star=파란 별|blue star,green square"
 NAMES = ["red circle", "star", "green square"]
+SHAPES = ("--model", "clip-shapes")  # which knows what is drawn here
+KNOWS = classify.DEFAULTS[classify.default_model()]  # the sentence about the usual model
 
 
 @pytest.fixture(autouse=True)
@@ -55,19 +57,26 @@ def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
 
 
 def test_a_folder_prints_a_line_for_each_picture(folder: Path, capsys: pytest.CaptureFixture[str]):
-    status, out, err = run("classify", folder, "--labels", LABELS, capsys=capsys)
+    status, out, err = run("classify", folder, "--labels", LABELS, *SHAPES, capsys=capsys)
     assert status == 0
     lines = out.splitlines()
     assert [line.split(": ")[1].rsplit(" ", 1)[0] for line in lines] == NAMES
     assert all(line.endswith("%") and "100" not in line for line in lines)
-    assert err.count("\n") == 2 and "drawn shapes only" in err and "--model" in err
-    assert "1 .txt" in err
+    assert err.count("\n") == 1 and "1 .txt" in err
+
+
+def test_without_a_model_the_usual_one_answers_and_says_once_what_it_knows(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    status, out, err = run("classify", folder, "--labels", LABELS, capsys=capsys)
+    assert status == 0 and len(out.splitlines()) == 3
+    assert err.count("\n") == 2 and err.count(KNOWS) == 1 and "--model" in err
 
 
 def test_with_a_model_named_nothing_but_answers_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
-    wish = ("classify", folder / "a.png", "--labels", LABELS, "--model", "clip-shapes")
+    wish = ("classify", folder / "a.png", "--labels", LABELS, *SHAPES)
     status, out, err = run(*wish, capsys=capsys)
     assert (status, err) == (0, "") and out.startswith(f"{folder / 'a.png'}: red circle ")
 
@@ -76,7 +85,7 @@ def test_json_is_one_object_a_line_and_nothing_else(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     (folder / "z.png").write_bytes(b"broken")
-    status, out, err = run("classify", folder, "--labels", LABELS, "--json", capsys=capsys)
+    status, out, err = run("classify", folder, "--labels", LABELS, *SHAPES, "--json", capsys=capsys)
     assert status == 3 and "z.png" in err
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row.get("label") for row in rows] == ["red circle", "star", "green square", None]
@@ -91,7 +100,7 @@ def test_json_holds_the_top_five_unless_all_are_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     labels = ",".join(f"{colour} {form}" for colour, form in shapes.classes()[:20])
-    wish = ("classify", folder / "a.png", "--labels", labels, "--json")
+    wish = ("classify", folder / "a.png", "--labels", labels, *SHAPES, "--json")
     few = json.loads(run(*wish, capsys=capsys)[1])["scores"]
     every = json.loads(run(*wish, "--all-scores", capsys=capsys)[1])["scores"]
     assert len(few) == 5 and len(every) == 20
@@ -102,10 +111,10 @@ def test_json_holds_the_top_five_unless_all_are_asked_for(
 def test_multi_and_none_are_said_in_words_and_in_json(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
-    others = ("--labels", "pink ring,black cross")
+    others = ("--labels", "pink ring,black cross", *SHAPES)
     assert "none of these" in run("classify", folder / "a.png", *others, "--none", capsys=capsys)[1]
-    several = ("classify", folder / "a.png", "--labels", "red circle,red,pink ring", "--multi")
-    row = json.loads(run(*several, "--json", capsys=capsys)[1])
+    several = ("classify", folder / "a.png", "--labels", "red circle,red,pink ring", *SHAPES)
+    row = json.loads(run(*several, "--multi", "--json", capsys=capsys)[1])
     assert row["score_kind"] == "each_label_uncalibrated" and "red circle" in row["labels"]
     assert "pink ring" not in row["labels"]
 
@@ -114,7 +123,8 @@ def test_a_table_is_written_whole_for_spreadsheets(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     file = tmp_path / "answers.csv"
-    status, out, _ = run("classify", folder, "--labels", LABELS, "--csv", file, capsys=capsys)
+    wish = ("classify", folder, "--labels", LABELS, *SHAPES)
+    status, out, _ = run(*wish, "--csv", file, capsys=capsys)
     assert (status, out) == (0, f"{file}: 3 pictures\n")
     assert file.read_bytes().startswith("\ufeffpath".encode())
     with file.open(encoding="utf-8-sig", newline="") as text:
@@ -129,7 +139,8 @@ def test_a_page_needs_no_other_file_and_escapes_what_it_shows(
     file = tmp_path / "answers.html"
     (folder / "<i>x.png").write_bytes((folder / "a.png").read_bytes())
     labels = "<b>red</b>=red circle,blue star,green square"
-    assert run("classify", folder, "--labels", labels, "--html", file, capsys=capsys)[0] == 0
+    wish = ("classify", folder, "--labels", labels, *SHAPES, "--html", file)
+    assert run(*wish, capsys=capsys)[0] == 0
     text = file.read_text(encoding="utf-8")
     assert "\\u003cb>red\\u003c/b>" in text and "<b>red</b>" not in text and "<i>x" not in text
     # The name of a kind of drawing, of which nothing is fetched.
@@ -140,7 +151,7 @@ def test_a_page_needs_no_other_file_and_escapes_what_it_shows(
 def test_v_says_what_is_run_and_what_the_scores_mean(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
-    err = run("classify", folder, "--labels", LABELS, "-v", capsys=capsys)[2]
+    err = run("classify", folder, "--labels", LABELS, *SHAPES, "-v", capsys=capsys)[2]
     assert "clip-shapes (bundled) on cpu, 3 labels" in err
     assert (
         "probability among these labels" in err
@@ -182,7 +193,7 @@ def test_mistakes_are_one_line_with_their_status(
     (folder / "empty").mkdir()
     arguments = [argument.format(folder=folder) for argument in arguments]
     found, out, err = run("classify", *arguments, capsys=capsys)
-    lines = [line for line in err.splitlines() if "drawn shapes only" not in line]
+    lines = [line for line in err.splitlines() if KNOWS not in line]
     assert (found, out, len(lines)) == (status, "", 1)
     assert lines[0].startswith("mmfm: ") and said in lines[0]
 
@@ -238,15 +249,15 @@ def test_without_a_model_the_one_by_which_the_folder_is_indexed_answers(
     status, out, err = run(*wish, capsys=capsys)
     assert status == 0 and [line.split(": ")[1].rsplit(" ", 1)[0] for line in out.splitlines()]
     assert f"with {own}, by which these pictures are indexed" in err
-    assert "drawn shapes only" not in err and err.count("\n") == 2
+    assert KNOWS not in err and err.count("\n") == 2
     # Where nothing of it is indexed, or more than one model has, all is as it was.
-    assert "drawn shapes only" in run("classify", folder / "a.png", *wish[2:], capsys=capsys)[2]
+    assert KNOWS in run("classify", folder / "a.png", *wish[2:], capsys=capsys)[2]
     assert "by which" not in run(*wish, "--model", "clip-shapes", capsys=capsys)[2]
     with Store().writing() as writer:
         path = os.fsencode(folder.resolve() / "b.png")
         row = Row(path, path, b"/", 1, 1, bytes(32), "fp32", True, np.ones(4, np.float32))
         writer.shelf("b" * 32, dim=4, model="another").put([row], new=True)
-    assert "drawn shapes only" in run(*wish, capsys=capsys)[2]
+    assert KNOWS in run(*wish, capsys=capsys)[2]
 
 
 def test_what_was_fitted_for_the_usual_model_is_not_given_to_the_indexed_one(
@@ -366,7 +377,7 @@ def test_a_picture_that_is_gone_when_it_should_be_moved_is_not_left_where_it_is(
         link(file, goal)
         Path(file).rename(tmp_path / Path(file).name)
 
-    wish = ("classify", folder / "a.png", "--labels", LABELS, "--model", "clip-shapes")
+    wish = ("classify", folder / "a.png", "--labels", LABELS, *SHAPES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "link", overtaken)
         status, _, err = run(*wish, "--move-to", tmp_path / "out", capsys=capsys)
@@ -439,7 +450,7 @@ def test_what_would_be_lost_or_cannot_be_written_is_refused_before_the_work(
 
 @pytest.mark.skipif(os.name != "posix", reason="files that are open have names there")
 def test_a_table_goes_into_a_pipe_and_behind_what_is_in_a_file(folder: Path, tmp_path: Path):
-    wish = [sys.executable, "-m", "mmfm", "classify", folder, "--labels", LABELS]
+    wish = [sys.executable, "-m", "mmfm", "classify", folder, "--labels", LABELS, *SHAPES]
     wish += ["--csv", "/dev/fd/1"]
     done = subprocess.run(wish, capture_output=True, check=True, text=True, encoding="utf-8-sig")
     assert [row["label"] for row in csv.DictReader(done.stdout.splitlines())] == NAMES

@@ -10,6 +10,7 @@ what weights score that have learned nothing (the last test shuffles them, and t
 Then seal it: python .ci/seal.py assets/checkpoints/NAME.
 """
 
+import json
 import random
 import re
 import runpy
@@ -40,6 +41,7 @@ from mmfm.models.denoiser import Denoiser
 from mmfm.models.retrieval import class_vectors
 from mmfm.models.ruler import Ruler, load_ruler, look
 from mmfm.models.vit import ViT
+from mmfm.models.weights import read_settings
 from mmfm.tasks.doctor import CARD, card_head
 from mmfm.tasks.generate import samples
 
@@ -191,6 +193,7 @@ def faults(folder: Path, entries: Mapping[str, Entry] = ENTRIES) -> list[str]:
         model = entry.load(str(folder))
     except MmfmError as error:
         return [*found, f"cannot be loaded: {error}"]
+    found += weight_faults(folder)
     scores = entry.ask(model)
     for what, floor in entry.floors.items():
         if not scores[what] >= floor:
@@ -214,6 +217,20 @@ def card_faults(folder: Path) -> list[str]:
         found.append("the score in its head is not in its text")
     if "sha256" in head and head["sha256"] != digest(folder / "model.safetensors"):
         found.append("the weights have another checksum than the card says")
+    return found
+
+
+def weight_faults(folder: Path) -> list[str]:
+    """What is wrong with weights that load: they take 16 bits each, and no more.
+
+    Sealed with them are the settings inside the file, which those beside it have to equal.
+    """
+    weights = folder / "model.safetensors"
+    with safe_open(weights, "pt") as file:
+        kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    found = [f"weights are kept as {kind}" for kind in sorted(kinds - {"F16", "BF16"})]
+    if json.loads((folder / "config.json").read_text(encoding="utf-8")) != read_settings(weights):
+        found.append("the settings beside the weights are not those inside")
     return found
 
 
@@ -287,6 +304,25 @@ def test_a_weight_too_few_does_not_pass_however_it_is_sealed(copy: Callable[...,
     seal(weights.parent)
     (fault,) = faults(weights.parent)
     assert fault.startswith("cannot be loaded") and "stem.bias" in fault
+
+
+def test_weights_of_32_bits_do_not_pass_however_they_are_sealed(copy: Callable[..., Path]) -> None:
+    weights = copy("mnist-ruler") / "model.safetensors"
+    with safe_open(weights, "pt") as file:
+        state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        about = file.metadata()
+    save_file(state, weights, about)
+    seal(weights.parent)
+    assert faults(weights.parent) == ["weights are kept as F32"]
+
+
+def test_settings_that_were_altered_do_not_pass(copy: Callable[..., Path]) -> None:
+    """The model loads and draws in a step less, which its score does not show."""
+    settings = copy("mnist-nano") / "config.json"
+    text = settings.read_text(encoding="utf-8")
+    assert text.count('"steps": 8') == 1
+    settings.write_text(text.replace('"steps": 8', '"steps": 7'), encoding="utf-8")
+    assert faults(settings.parent) == ["the settings beside the weights are not those inside"]
 
 
 @pytest.mark.parametrize("name", ENTRIES)

@@ -65,7 +65,6 @@ function leave() {
 
 // The link to what is set; a drawing of one's own stays with whoever drew it.
 function note() {
-  const { opening } = data;
   const switched = settings.switch_at !== null;
   keepAddress({
     model: data.model,
@@ -77,7 +76,7 @@ function note() {
     when: switched ? Math.round(settings.switch_at * 100) : null,
     steps: settings.steps,
     sampler: settings.sampler,
-    guidance: settings.guidance === opening.guidance ? null : settings.guidance,
+    guidance: settings.guidance === data.usual.guidance ? null : settings.guidance,
   });
 }
 

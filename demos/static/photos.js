@@ -200,7 +200,7 @@ function drawPlace() {
       : []),
   );
   parts.note.textContent = place.examples
-    ? `${say.examples_note} ${say.index_note_examples}`
+    ? `${data.examples} ${say.index_note_examples}`
     : say.index_note;
   if (focus) parts.places.querySelector("[aria-pressed=true]")?.focus();
 }

@@ -95,7 +95,6 @@ function leave() {
 }
 
 function note() {
-  const { opening } = data;
   keepAddress({
     model: data.model,
     mode: settings.mode === "one" ? null : settings.mode,
@@ -103,7 +102,7 @@ function note() {
     other: settings.mode === "one" ? null : settings.other.trim() || null,
     hand: settings.hand,
     steps: settings.steps,
-    guidance: settings.guidance === opening.guidance ? null : settings.guidance,
+    guidance: settings.guidance === data.usual.guidance ? null : settings.guidance,
     seed: settings.seed || null,
   });
 }
@@ -508,11 +507,12 @@ function buildShelf() {
   return parts.shelf;
 }
 
-// Nobody is here who reads words: say what is missing, and what to do about it.
+// Nobody is here who draws, or who reads for it: say what is missing, and what to do about it.
 function buildMissing() {
   const say = data.words;
   const { kind, why } = data.missing;
   const lone = kind === "model";
+  const deaf = kind === "reader";
   const command = (text, words) =>
     make(
       "li",
@@ -532,7 +532,9 @@ function buildMissing() {
         command(say.train_command, say.missing_train),
         command(say.open_command, say.missing_open),
       ]
-    : [command(null, say.trouble_clip), command(null, say.trouble_other)];
+    : deaf
+      ? [command(null, say.trouble_clip), command(null, say.trouble_other)]
+      : [command(null, say.unfit_other)];
   parts = { status: make("p", { class: "unseen", role: "status", "aria-live": "polite" }) };
   host.lang = data.lang;
   const card = make(
@@ -542,7 +544,7 @@ function buildMissing() {
       "div",
       { class: "lead" },
       make("h2", {}, lone ? say.missing_title : fill(say.trouble_title, { model: data.model })),
-      make("p", {}, lone ? say.missing_text : say.trouble_text),
+      make("p", {}, lone ? say.missing_text : deaf ? say.trouble_text : say.unfit_text),
       lone ? null : make("p", { class: "why" }, why),
     ),
     make("ol", {}, ...steps),

@@ -234,6 +234,7 @@ function drawShelf() {
 
 function lookAgain(each) {
   if (run?.live) return;
+  clearTimeout(waiting); // what was set before would be drawn in its place
   if (run) run.playing = false;
   const at = runs.indexOf(each);
   run = each;

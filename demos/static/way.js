@@ -8,7 +8,7 @@
 const SLOWEST = 80; // milliseconds a step is shown at most: more than ten of them a second
 const FASTEST = 40;
 const WHOLE = 2600; // and all of them, about
-const SHELF = 6; // results that are kept; the server keeps as many
+const SHELF = 6; // results that are kept; the server keeps some more
 
 let run = null; // the way that is shown; null: what it will begin with, before anything is asked
 let runs = []; // those that came to their end, the newest first

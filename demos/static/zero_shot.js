@@ -596,7 +596,7 @@ function build() {
     },
   });
   parts.labels.value = labels;
-  const own = !["default", "simple", "english", "korean"].includes(template);
+  const own = !["default", "simple", "english", "korean", "nano"].includes(template);
   parts.own = make("input", {
     id: "zero_own_template",
     type: "text",
@@ -625,6 +625,7 @@ function build() {
     simple: say.template_simple,
     english: say.template_english,
     korean: say.template_korean,
+    nano: say.template_nano,
     own: say.template_own,
   };
   parts.template = make(

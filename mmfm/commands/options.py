@@ -17,7 +17,8 @@ AsTemplates = Annotated[
     str,
     typer.Option(
         metavar="T",
-        help="Put labels into these: default, simple, english, korean, or a file, one a line.",
+        help="Put labels into these: default, simple, english, korean, nano, or a file, one a "
+        "line.",
     ),
 ]
 Folder = Annotated[

@@ -18,7 +18,7 @@ from mmfm.errors import BadData, BadInput
 
 Templates = Mapping[str, Sequence[str]]  # language -> templates
 
-SETS = ("default", "simple", "english", "korean")  # each one a file in assets/templates
+SETS = ("default", "simple", "english", "korean", "nano")  # each one a file in assets/templates
 EVERY = "*"  # in place of a language: the templates of each that has none of its own
 
 TEMPLATES: Templates = {

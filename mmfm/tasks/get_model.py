@@ -63,7 +63,7 @@ _CARD = "README.md"
 _CHUNK = 1 << 20  # bytes
 _TRIES = 4  # in a row that bring nothing, before a broken line is given up
 _PAUSE = 1.0  # seconds before another one
-_STALL_SECONDS = 15.0  # a server that sends nothing for so long is asked anew
+_STALL_SECONDS = 15.0  # a server that sends nothing for so long is asked anew, or was never there
 _CHECKSUM = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -134,21 +134,25 @@ class Order:
 
 
 def look_up(name: str) -> Order:
-    """Find out what is missing of a model; of one that is whole here, nobody is asked."""
-    origin, found = hub.source(name), hub.here(name)
+    """Find out what is missing of a model; of one that is whole here, nobody is asked.
+
+    Who asks for this wants the hub, so that a slow line is given more time than when a model is
+    loaded.
+    """
+    origin, found = hub.source(name, _STALL_SECONDS), hub.here(name, _STALL_SECONDS)
     if origin is None:
         return Order(name)
     if found is None:
-        hub.demand_network(name)
+        hub.demand_network(name, _STALL_SECONDS)
     else:
         missing = _missing(origin, found)
         if missing == []:
             return Order(name)
-        if not hub.network():
+        if not hub.network(_STALL_SECONDS):
             if missing:
                 raise Offline(
-                    f"{name}: its weights are here, but not {missing[0]}, and the hub cannot be "
-                    "reached; the same command with a network fetches it"
+                    f"{name}: its weights are here, but not {missing[0]}, and {hub.why_offline()}; "
+                    "the same command with a network fetches it"
                 )
             return Order(name, certain=False)
     wanted = _first(origin, name) if found is None else _rest(origin, found)

@@ -1,6 +1,7 @@
 """One server with a small random model, for all tests of the pages."""
 
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mmfm.demos import app
 from mmfm.demos.page import Context
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from mmfm import hub
 from mmfm.models.checkpoints import save_vit
 from mmfm.models.vit import ViT, ViTConfig
 
@@ -54,6 +56,17 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator
         visitors.serving(app.build(Context("cpu", str(folder)))) as address,
     ):
         yield address
+
+
+@pytest.fixture
+def newcomers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if clip-nano and vit-nano had come with the package, beside those that they follow."""
+    shelf = tmp_path / "mmfm.assets" / "checkpoints"
+    for name, older in (("clip-nano", "clip-shapes"), ("vit-nano", "vit-cifar")):
+        folder = hub.bundled()[older]
+        shutil.copytree(folder, shelf / older)
+        shutil.copytree(folder, shelf / name)
+    monkeypatch.setattr(hub, "files", lambda package: tmp_path / package)
 
 
 @pytest.fixture(scope="module")

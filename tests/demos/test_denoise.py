@@ -198,6 +198,18 @@ def test_a_way_that_is_halted_ends_within_a_second_and_gives_the_device_back(
     assert walked(page, visit, turn=5)[-1]["halted"] is False
 
 
+def test_a_way_that_was_stopped_is_not_forgotten_when_a_later_one_is(
+    page: OutOfTheNoise, visit: Visit
+):
+    """Both wait for the device, and neither has looked yet."""
+    for turn in (4, 5, 3):
+        page.halt(visit, event(turn=turn))
+    for turn in (3, 4, 5):
+        *_, last = walked(page, visit, turn, steps=50)
+        assert last["halted"] and len(last["frames"]) == 1
+    assert walked(page, visit, turn=6)[-1]["halted"] is False
+
+
 # --- what visitors may send -----------------------------------------------------------------------
 
 
@@ -271,6 +283,7 @@ def test_settings_go_out_as_they_came_in(page: OutOfTheNoise):
          {"digit": 7, "noise": 0.6, "seed": 0, "label": None, "label_after": None, "steps": 1,
           "guidance": 1.15, "sampler": "euler", "switch_at": 1.0}),
         ({"noise": "999", "guidance": "9"}, {"noise": 1.0, "guidance": 8.0}),
+        ({"seed": "2147483647", "guidance": "2.125"}, {"seed": 2**31 - 1, "guidance": 2.125}),
     ],
 )  # fmt: skip
 def test_a_link_says_what_the_page_begins_with(
@@ -278,6 +291,11 @@ def test_a_link_says_what_the_page_begins_with(
 ):
     opening = page.first_visit("en", query).opening
     assert {name: opening[name] for name in found} == found
+
+
+def test_what_a_link_need_not_say_is_what_is_usual_and_not_what_it_said(page: OutOfTheNoise):
+    stage = page.show(page.first_visit("en", {"guidance": "5"}))[4]
+    assert (stage["opening"]["guidance"], stage["usual"]) == (5.0, {"guidance": 1.15})
 
 
 def test_a_model_that_draws_best_beyond_the_limits_opens_the_page_within_them():

@@ -365,6 +365,7 @@ def test_what_is_taken_as_png_and_gif_is_dropped_and_everything_is_back(
 ) -> None:
     page = visitor.open("?digit=4&noise=70&seed=9&steps=12&sampler=heun&label=9&guidance=2")
     expect(page.locator("#denoise .question")).to_be_visible()
+    assert visitor.link["guidance"] == ["2"]  # it is still a link to it
     visitor.bring_back()
     ink, result = visitor.ink(), visitor.picture("noisy")
     files: dict[str, Path] = {}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Generator
 from pathlib import Path
 from string import Formatter
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -89,6 +90,21 @@ def test_the_page_opens_on_drawings_that_the_small_model_knows(page: MeaningMap)
     strongest = data["strengths"].index(1)
     nearest = torch.tensor(data["answer"]["pictures"][strongest]).argmax()
     assert data["pictures"][nearest]["captions"] == "a blue circle | 파란 원"
+
+
+def test_clip_nano_is_what_the_page_starts_with_and_it_opens_on_photographs(
+    newcomers: None,
+) -> None:
+    page = MeaningMap(Context("cpu"))
+    assert page.names[:2] == ["clip-nano", SMALL]
+    for query, name in (({}, "photos"), ({"model": SMALL}, "forms"), ({"set": "order"}, "order")):
+        request: Any = SimpleNamespace(query_params={**query, "lang": "ko"}, headers={})
+        visit, _, chooser, *_ = page.arrive(request)
+        assert (visit.model, visit.name) == (query.get("model", "clip-nano"), name)
+        key = "small" if visit.model == SMALL else "small_things"
+        assert WORDS["ko"][key] in chooser
+    switched = page.switch(page.first_visit("en", "photos", SMALL), "clip-nano")
+    assert stage(switched)["small"] and WORDS["en"]["small_things"] in switched[2]
 
 
 def test_the_browser_gets_the_cosines_that_the_model_has(page: MeaningMap) -> None:

@@ -102,6 +102,13 @@ def test_pointing_only_looks_up_what_is_there(
     assert page.read({**asked, "asker": 3}) == patches.rows_data(look, 1, 3)
 
 
+def test_vit_nano_is_what_the_page_starts_with(newcomers: None) -> None:
+    page = patches.PatchLens(Context("cpu"))
+    assert page.names[:2] == ["vit-nano", "vit-cifar"]
+    assert page.show(page.first_visit())[4]["model"] == "vit-nano"
+    assert patches.models("vit-cifar")[:2] == ["vit-cifar", "vit-nano"]
+
+
 def test_examples_are_here_without_a_network() -> None:
     found = parts.examples()
     assert {"cat", "astronaut", "shapes", "stripes"} <= found.keys()

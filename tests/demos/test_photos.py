@@ -19,12 +19,12 @@ import pytest
 import torch
 import visitors
 from gradio_client import Client
-from mmfm.demos import app, photos, photos_job
+from mmfm.demos import app, parts, photos, photos_job
 from mmfm.demos.page import Context
 from mmfm.demos.photos import Photos, Visit
 from mmfm.demos.photos_answers import as_table, doubts
 from mmfm.demos.photos_asked import Question, Told
-from mmfm.demos.photos_examples import OPENING
+from mmfm.demos.photos_examples import PARTS, PHOTOGRAPHS, SHAPES
 from mmfm.demos.photos_folders import VIEW, Place, checked, shown_name
 from mmfm.demos.photos_job import Job
 from mmfm.demos.words import COMMON
@@ -168,10 +168,11 @@ def test_without_an_allowed_folder_there_are_examples_and_the_way_to_begin() -> 
     assert data["place"]["examples"]
     assert data["place"]["folders"] == ["one shape", "two shapes"]
     assert data["place"]["total"] == 84
-    folder = page.places[0].folder
+    [place] = page.places(photos.BUNDLED)
+    folder = place.folder
     assert folder.is_dir()
     # Their vectors are not put into the person's own store.
-    assert page.store(page.places[0]).folder != Store().folder
+    assert page.store(place).folder != Store().folder
 
 
 def test_the_examples_can_be_found_in_both_languages_from_the_first_second() -> None:
@@ -179,7 +180,7 @@ def test_the_examples_can_be_found_in_both_languages_from_the_first_second() -> 
     visit = page.first_visit("en")
     index_all(page, visit)
     for lang in ("en", "ko"):
-        opening = OPENING[lang]
+        opening = SHAPES.opening[lang]
         found = sent(page.search(visit, event(**opening)), "found")
         assert all("pink-heart" in name for name in names(found["tiles"])[:2])
         assert found["notes"] == []
@@ -187,6 +188,42 @@ def test_the_examples_can_be_found_in_both_languages_from_the_first_second() -> 
         # Two shapes leave more doubt than one.
         assert sum(name.startswith("two/") for name in names(answers["tiles"])[:12]) >= 10
     assert not Store().models()
+
+
+def test_clip_nano_is_what_the_page_starts_with_and_it_is_shown_photographs(
+    newcomers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "models_here", parts.models_here)
+    page = Photos(Context("cpu"))
+    assert page.names[:2] == ["clip-nano", "clip-shapes"]
+    visit = page.first_visit("en")
+    _, _, about, _, data = page.show(visit)
+    assert WORDS["en"]["knows_things"] in about and "--model" in about
+    assert WORDS["en"]["knows_shapes"] not in about
+    assert data["opening"] == PHOTOGRAPHS.opening["en"]
+    assert data["examples"] == WORDS["en"]["examples_note_photographs"]
+    assert data["place"]["folders"] == ["parts of them", "whole photographs"]
+    assert data["place"]["total"] == 4 * (1 + PARTS)
+    assert index_all(page, visit)[-1]["place"]["indexed"] == 4 * (1 + PARTS)
+    # Another model has other examples, and the first one's are there again when it is.
+    page.enter(visit, event(into=0))
+    for model, examples, total in (("clip-shapes", SHAPES, 84), ("clip-nano", PHOTOGRAPHS, 28)):
+        data = page.switch(visit, model)[4]
+        assert data["opening"] == examples.opening["en"] and data["place"]["inside"] == []
+        assert data["place"]["total"] == total
+        place = sent(page.enter(visit, event(root=0)), "place")
+        assert place["total"] == total and place["places"] == ["Examples"]
+
+
+def test_another_model_looks_at_the_same_folder_where_it_is_a_persons_own(
+    newcomers: None, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "models_here", parts.models_here)
+    page = Photos(Context("cpu", allow=(root,)))
+    visit = page.first_visit("en")
+    page.enter(visit, event(into=0))
+    page.switch(visit, "clip-shapes")
+    assert visit.place == Place(page.allowed[0].root, ("deep",))
 
 
 def test_a_place_is_chosen_by_its_number_in_what_the_server_listed(page: Photos) -> None:
@@ -244,7 +281,7 @@ def test_a_folder_that_has_become_a_link_is_refused(
     assert visit.place.inside == ()
     assert warnings == [WORDS["en"]["no_folder"]]
     # So is one that is being looked at already.
-    visit.place = Place(page.places[0].root, ("deep",))
+    visit.place = Place(page.allowed[0].root, ("deep",))
     [*_, last] = page.work(visit)
     assert sent(last, "progress")["state"] == "failed"
     assert page.job is None

@@ -21,10 +21,18 @@ import torch
 import visitors
 import word_models
 from gradio_client import Client
-from mmfm.demos import app, patches, text_to_picture
+from mmfm.demos import app, denoise, patches, text_to_picture
 from mmfm.demos.page import Context
 from mmfm.demos.text_to_picture import DrawnFromWords, Visit
-from mmfm.demos.text_to_picture_asked import LIMITS, LONGEST, MODES, NAMES, as_asked
+from mmfm.demos.text_to_picture_asked import (
+    LIMITS,
+    LONGEST,
+    MODES,
+    NAMES,
+    as_asked,
+    from_link,
+    usual,
+)
 from mmfm.demos.words import COMMON
 from mmfm.demos.words_text_to_picture import WORDS
 from PIL import Image, ImageSequence
@@ -218,6 +226,18 @@ def test_a_drawing_that_is_halted_ends_within_a_second_and_gives_the_device_back
     assert drawn(page, visit, turn=5)[-1]["halted"] is False
 
 
+def test_a_drawing_that_was_stopped_is_not_forgotten_when_a_later_one_is(
+    page: DrawnFromWords, visit: Visit
+):
+    """Both wait for the device, and neither has looked yet."""
+    for turn in (4, 5, 3):
+        page.halt(visit, event(turn=turn))
+    for turn in (3, 4, 5):
+        *_, last = drawn(page, visit, turn, steps=50)
+        assert last["halted"] and len(last["frames"]) == 1
+    assert drawn(page, visit, turn=6)[-1]["halted"] is False
+
+
 def test_words_that_are_not_read_as_meant_are_marked(page: DrawnFromWords, visit: Visit):
     *_, last = drawn(page, visit, text="빨간 쀍", steps=1)
     assert [part["spelled"] for part in last["parts"][0]] == [False, False, True, False]
@@ -295,6 +315,9 @@ def test_settings_go_out_as_they_came_in(page: DrawnFromWords, visit: Visit):
          {"mode": "one", "text": "x" * LONGEST, "hand": None, "steps": 1, "guidance": 2.0,
           "seed": 0}),
         ({"steps": "999", "guidance": "99"}, {"steps": 50, "guidance": 10.0}),
+        ({"seed": "2147483647", "guidance": "2.125"}, {"seed": 2**31 - 1, "guidance": 2.125}),
+        ({"seed": "9" * 20, "guidance": "-1"}, {"seed": 2**31 - 1, "guidance": 0.0}),
+        ({"seed": "9" * 9999, "guidance": "inf"}, {"seed": 0, "guidance": 2.0}),
     ],
 )  # fmt: skip
 def test_a_link_says_what_the_page_begins_with(
@@ -302,6 +325,20 @@ def test_a_link_says_what_the_page_begins_with(
 ):
     opening = page.first_visit("en", query).opening
     assert {name: opening[name] for name in found} == found
+
+
+def test_what_a_link_need_not_say_is_what_is_usual_and_not_what_it_said(page: DrawnFromWords):
+    stage = page.show(page.first_visit("en", {"guidance": "5"}))[4]
+    assert (stage["opening"]["guidance"], stage["usual"]) == (5.0, {"guidance": 2.0})
+
+
+def test_a_model_that_draws_best_beyond_the_limits_opens_the_page_within_them():
+    den = word_models.make_denoiser(Reader(word_models.make_clip()))
+    den.sampling |= {"steps": 1000, "guidance": 20.0}
+    best, opening = usual(den), from_link({}, den, SAY)
+    assert (best.steps, best.guidance) == (opening["steps"], opening["guidance"]) == (50, 10.0)
+    asked = as_asked({**WISH, "steps": best.steps, "guidance": best.guidance}, den, SAY)
+    assert (asked.wish.steps, asked.wish.guidance) == (50, 10.0)
 
 
 # --- taking away and bringing back ----------------------------------------------------------------
@@ -371,6 +408,13 @@ def test_only_the_last_drawings_are_remembered(
     assert warnings == [SAY["forgotten"]] * 4
 
 
+@pytest.mark.parametrize("kept_by", [text_to_picture, denoise])
+def test_the_server_remembers_more_than_a_page_shows(kept_by: Any):
+    """Of those that were stopped while they were being shown, the page shows none."""
+    shelf = re.search(r"^const SHELF = (\d+);", text_to_picture.script("way.js"), re.MULTILINE)
+    assert shelf and int(shelf[1]) < kept_by.KEPT
+
+
 def test_settings_of_another_model_come_back_with_the_model_that_is_here(
     page: DrawnFromWords, visit: Visit, tmp_path: Path
 ):
@@ -437,6 +481,24 @@ def test_a_model_whose_pictures_do_not_fit_is_refused_before_anything_is_served(
     save_denoiser(Denoiser(config), tmp_path / "large")
     with pytest.raises(BadInput, match="128x128"):
         DrawnFromWords(Context("cpu", str(tmp_path / "large")))
+
+
+def test_a_model_that_is_here_and_does_not_fit_is_told_with_its_reason_and_no_clip_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clip, names = word_models.make_clip(), [str(tmp_path / "large"), str(tmp_path / "lost")]
+    config = DenoiserConfig(
+        image_size=128, widths=(8, 8), depths=(1, 1), attention=(1,), head_dim=8, text_dim=4,
+        text_context=5,
+    )  # fmt: skip
+    save_denoiser(Denoiser(config), Path(names[0]))
+    save_denoiser(word_models.make_denoiser(Reader(clip), reads="nowhere"), Path(names[1]))
+    monkeypatch.setattr(text_to_picture, "models_here", lambda wanted, fits: names)
+    page = DrawnFromWords(Context("cpu"))
+    visit = page.first_visit("en")
+    missing = page.show(visit)[4]["missing"]
+    assert missing["kind"] == "denoiser" and "128x128" in missing["why"]
+    assert page.switch(visit, names[1])[4]["missing"]["kind"] == "reader"
 
 
 def test_a_model_that_is_not_on_the_page_is_refused(
@@ -535,6 +597,15 @@ def test_a_script_says_words_and_gets_pictures(client: Client, model: str):
     )
     assert settings["other"] == "파란 하트" and settings["steps"] == 6 and settings["seed"] == 0
     assert "빨간_하트-to-파란_하트" in Path(files[0]).name
+
+
+def test_a_script_that_says_nothing_of_it_draws_within_the_limits_with_any_model(
+    page: DrawnFromWords, monkeypatch: pytest.MonkeyPatch
+):
+    den = page.painter(page.names[0]).den
+    monkeypatch.setattr(den, "sampling", {**den.sampling, "steps": 60, "guidance": 12.0})
+    ((_, settings),) = page.answer("red heart", "", "one", "", None, None, None)
+    assert (settings["steps"], settings["guidance"]) == (50, 10.0)
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,19 @@ def test_what_is_set_is_drawn_anew_from_the_same_noise(visitor: Visitor) -> None
     visitor.becomes(visitor.picture, first)
     expect(visitor.part("#draw_guidance")).to_have_value("2")
     expect(visitor.part("#draw_seed")).to_have_value("3")
+    # Who looks at an old one while a new one waits for the hand to rest has thought better of it.
+    page.evaluate(
+        """() => {
+            const slider = document.querySelector('#draw_guidance');
+            slider.value = 8;
+            slider.dispatchEvent(new Event('change'));
+            document.querySelectorAll('#draw .again')[3].click();
+        }"""
+    )
+    page.wait_for_timeout(1000)
+    expect(tiles).to_have_count(4)
+    expect(visitor.part("button.go")).to_have_text("Draw")
+    assert visitor.picture() == first
 
 
 def test_one_word_is_changed_and_the_noise_is_kept(visitor: Visitor) -> None:
@@ -384,6 +397,7 @@ def drop(page: Page, file: Path) -> None:
 
 def test_what_is_taken_is_dropped_and_everything_is_back(visitor: Visitor, tmp_path: Path) -> None:
     page = visitor.open("?text=웃는+얼굴&hand=noto&seed=9&steps=5&guidance=3")
+    visitor.becomes(lambda: visitor.link.get("guidance"), ["3"])  # it is still a link to it
     visitor.draw()
     result = visitor.picture()
     with page.expect_download() as download:

@@ -39,7 +39,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
 
 @pytest.fixture(scope="module")
 def page(own_cache: Path) -> WhyClip:
-    return WhyClip(Context("cpu"))
+    return WhyClip(Context("cpu", "clip-shapes"))
 
 
 @pytest.fixture(scope="module")
@@ -370,6 +370,20 @@ def test_a_model_with_the_sigmoid_loss_needs_no_general_texts(clip: TwoTowers) -
     assert zero_shot.answer_data(clf, visit)["bank"] == 0
 
 
+def test_clip_nano_is_what_the_page_starts_with_and_is_asked_about_photographs(
+    newcomers: None,
+) -> None:
+    page = WhyClip(Context("cpu"))
+    assert page.names[:2] == ["clip-nano", "clip-shapes"]
+    for lang in ("en", "ko"):
+        visit, _, about, _, stage, *_ = page.greet(page.first_visit(lang))
+        assert visit.model == stage["model"] == "clip-nano"
+        assert "cat" in [tile["id"] for tile in stage["tiles"]]
+        assert visit.question.labels == zero_shot.opening_labels("clip-nano", lang)
+        assert WORDS[lang]["knows_things"] in about and WORDS[lang]["knows_shapes"] not in about
+    assert WhyClip(Context("cpu", "clip-shapes")).names[:2] == ["clip-shapes", "clip-nano"]
+
+
 def test_labels_and_names_are_escaped_and_commands_are_shown() -> None:
     shown = zero_shot.about_html("clip-shapes", WORDS["en"])
     assert "<code>mmfm demo zero_shot --model ViT-B-32/laion2b_s34b_b79k</code>" in shown
@@ -383,7 +397,7 @@ def test_labels_and_names_are_escaped_and_commands_are_shown() -> None:
 def client(own_cache: Path) -> Generator[Client]:
     with pytest.MonkeyPatch.context() as patch, app.private_gradio():
         patch.setattr(app, "pages", lambda: {"patches": patches, "zero_shot": zero_shot})
-        with visitors.serving(app.build(Context("cpu"))) as address:
+        with visitors.serving(app.build(Context("cpu", "clip-shapes"))) as address:
             yield Client(address, verbose=False, analytics_enabled=False)
 
 

@@ -20,7 +20,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     with pytest.MonkeyPatch.context() as patch, app.private_gradio():
         patch.setenv("MMFM_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(app, "pages", lambda: {"patches": patches, "zero_shot": zero_shot})
-        with visitors.serving(app.build(Context("cpu"))) as address:
+        with visitors.serving(app.build(Context("cpu", "clip-shapes"))) as address:
             yield address
 
 

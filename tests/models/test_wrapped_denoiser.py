@@ -528,7 +528,7 @@ def test_of_a_pipeline_that_cannot_be_wrapped_no_weights_are_fetched(
         return str(home)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
-    monkeypatch.setattr(hub, "network", lambda: True)
+    monkeypatch.setattr(hub, "network", lambda *_: True)
     with pytest.raises(BadInput, match="hf:somebody/sd: a pipeline of the kind 'StableDiff"):
         load_denoiser("hf:somebody/sd")
     assert [pattern for patterns in asked for pattern in patterns if "diffusion" in pattern] == []

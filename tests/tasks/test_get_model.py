@@ -297,6 +297,34 @@ def test_of_a_cache_that_others_filled_only_the_hub_knows_whether_it_is_whole(
     assert look_up("hf:owner/model") == Order("hf:owner/model", certain=False)
 
 
+@pytest.mark.parametrize(
+    "name", ["hf:owner/model", "timm:vit_base_patch16_224", "ViT-B-32/laion2b_s34b_b79k"]
+)
+def test_whoever_asks_for_a_model_waits_longer_for_a_slow_line_than_whoever_loads_one(
+    name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def network(seconds: float = hub.QUICK) -> bool:
+        waited.append(seconds)
+        return False
+
+    monkeypatch.setattr(hub, "network", network)
+    for ask in (look_up, lambda name: hub.find(name, hub.FOR_ANY)):
+        with pytest.raises(Offline):
+            ask(name)
+    assert waited == [15.0, hub.QUICK] and hub.QUICK < 2
+
+
+def test_who_is_told_to_be_offline_is_told_what_keeps_the_hub_away(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline(monkeypatch)
+    with pytest.raises(Offline, match="HF_HUB_OFFLINE is set; unset it") as told:
+        look_up("hf:owner/model")
+    assert "cannot be reached" not in str(told.value) and "models get" not in str(told.value)
+
+
 def test_what_is_here_is_said_without_asking_anyone(served: PublishedHub) -> None:
     served.publish("owner/model", plain())
     got("hf:owner/model")
