@@ -236,7 +236,7 @@ def interval_of(right: Bool[Tensor, "s n"]) -> tuple[float, float, float]:
         assert share is not None
         return share.value, share.low, share.high
     numbers = torch.arange(right.shape[1])
-    return interval([Outcome("", "", "", "R@1", row, numbers) for row in right])
+    return interval([Outcome("", "", "", "R@1", row, numbers, len(row)) for row in right])
 
 
 def said(right: Bool[Tensor, "s n"]) -> str:
