@@ -114,6 +114,14 @@ class Recipe(ABC):
             return new
         return replace(new, start=absolute(start, known=hub.bundled()))
 
+    def check_beginning(self) -> None:
+        """Refuse what says neither how a model is made nor which one it goes on with."""
+        if self.start is None and not self.model:
+            raise BadInput(
+                "this recipe has no [model]: it goes on with one that is trained already; name it "
+                "with --start RUN"
+            )
+
     @classmethod
     def _loss_fields(cls) -> list[str]:
         shared = {f.name for f in fields(Recipe)}

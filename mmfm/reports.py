@@ -24,7 +24,9 @@ from mmfm.runs import Run
 from mmfm.train import Step
 
 _GLANCE = 1000  # held-out pictures that are enough for a look in between
-_SHARE = 0.05  # of the time that was asked for: as much may be spent on looking
+_SHARE = 0.05  # of the time so far: as much may be spent on looking,
+_SHARE_OF_HOURS = 0.02  # and less of a training that takes an hour or more
+_HOUR = 3600.0
 
 Scores = dict[str, float]  # shares of right answers by name, what matters most first
 
@@ -60,7 +62,8 @@ def reports(
             if step.saved and run.writable:
                 start = time.monotonic()
                 whole_look = step.progress >= 1
-                if whole_look or (not step.last and spent_looking <= _SHARE * (start - began)):
+                affordable = spent_looking <= _share(step) * (start - began)
+                if whole_look or (not step.last and affordable):
                     report.pictures = held_out if whole_look else min(_GLANCE, held_out)
                     report.scores = measure(report.pictures)
                     run.log(step=step.number, **report.scores, pictures=report.pictures)
@@ -74,6 +77,10 @@ def reports(
             number = rows[-1]["step"] if rows else 0
             run.log(step=number, **measure(held_out), pictures=held_out)
         _publish(run, save)
+
+
+def _share(step: Step) -> float:
+    return _SHARE_OF_HOURS if step.seconds + step.seconds_left >= _HOUR else _SHARE
 
 
 @contextmanager

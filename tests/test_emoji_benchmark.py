@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mixtures import SIGNS, SIZE, make_sources, tables
 from PIL import Image
 
+from mmfm.data.mixture import load_mixture
 from mmfm.errors import BadInput
 from mmfm.models.ruler import Ruler, RulerConfig
+from mmfm.recipes import read_sources
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -49,13 +52,13 @@ def test_right_answers_are_counted_right(tmp_path: Path) -> None:
     shares = [words for words in shares if words[1].endswith("%")]
     assert [words[0] for words in shares] == ["colour", "thing", "both"] * 2
     assert {words[1] for words in shares} == {"100.0%"}
-    # Five of twelve are hearts, three are orange: so often any order would be right.
+    # Five of nine are hearts, two are orange: so often any order would be right.
     chances = [float(words[-1].rstrip("%")) / 100 for words in shares]
     for part in (0, 1):
         said = [one[part + 1] for one in bench.COMPOSITIONS]
         expected = sum(said.count(word) ** 2 for word in set(said)) / len(said) ** 2
         assert chances[part] == pytest.approx(expected, abs=1e-3)
-    assert chances[2] == pytest.approx(1 / 12, abs=1e-3)
+    assert chances[2] == pytest.approx(1 / 9, abs=1e-3)
 
 
 def test_wrong_answers_stand_where_they_belong(tmp_path: Path) -> None:
@@ -63,14 +66,14 @@ def test_wrong_answers_stand_where_they_belong(tmp_path: Path) -> None:
     orange = [n for n, c in enumerate(cells, start=1) if c.thing[1:] == ("orange", "heart")]
     wrong = dict.fromkeys(orange[:6], ("Red ", "heart")) | {orange[6]: ("", "")}
     lines = answered(tmp_path / "answers.csv", wrong)
-    assert lines[0] == "never drawn, 96 pictures of 12 things"
-    assert lines[1].split()[1] == f"{89 / 96:.1%}" and lines[2].split()[1] == f"{95 / 96:.1%}"
+    assert lines[0] == "held out, 72 pictures of 9 things"
+    assert lines[1].split()[1] == f"{65 / 72:.1%}" and lines[2].split()[1] == f"{71 / 72:.1%}"
     header = next(line for line in lines if "colour asked for" in line).split()[3:]
     row = next(line for line in lines if line.strip().startswith("orange"))
     counts = dict(zip(header, map(int, row.split()[1:]), strict=True))
-    assert counts["red"] == 6 and counts["(nothing)"] == 1 and sum(counts.values()) == 24
+    assert counts["red"] == 6 and counts["(nothing)"] == 1 and sum(counts.values()) == 16
     (tmp_path / "few.csv").write_text("number,colour,thing\n1,red,heart\n")
-    with pytest.raises(BadInput, match="no line for number 2; there are 192"):
+    with pytest.raises(BadInput, match="no line for number 2; there are 160"):
         list(bench.counted(tmp_path / "few.csv"))
     (tmp_path / "other.csv").write_text("number,color\none,red\n")
     with pytest.raises(BadInput, match="not a table of number,colour,thing"):
@@ -92,12 +95,31 @@ def test_sheets_are_numbered_and_do_not_say_what_was_asked_for(tmp_path: Path) -
         y, x = place // 8 * (128 + 26) + 18 + 64, place % 8 * 136 + 68
         assert sheet.getpixel((x, y)) == (10 * cell.which,) * 3
     lines = written[-1].read_text().splitlines()
-    assert lines[0] == "number,colour,thing" and lines[-1] == "192,,"
+    assert lines[0] == "number,colour,thing" and lines[-1] == "160,,"
     written[-1].write_text("begun")  # what somebody has begun to write is not written over
     bench.write_sheets(images, tmp_path / "sheet.png")
     assert written[-1].read_text() == "begun"
     bench.write_grid(images, tmp_path / "grid.png")
     assert Image.open(tmp_path / "grid.png").width > 600
+
+
+def test_what_nobody_could_copy_is_by_hands_that_are_no_forks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_sources(tmp_path)
+    recipe = tables(folder, hold_kinds=0, hold_hands=["chalk", "pen"])[2:]
+    mixture = load_mixture(read_sources(recipe), folder, size=SIZE)
+    assert mixture.drawers == ("brush",)
+    both = bench.never_learned(mixture)
+    assert {both.drawers[hand] for hand in both.hands.tolist()} == {"chalk", "pen"}
+    monkeypatch.setattr(bench, "FORKS", {"brush": "pen"})
+    one = bench.never_learned(mixture)
+    assert {one.drawers[hand] for hand in one.hands.tolist()} == {"chalk"}
+    assert len(one.images) == len(one.kinds) == 12  # chalk has drawn all
+    assert (one.images[:, -1, -1, 0].float() / 10).round().long().tolist() == [
+        next(number for number, name, *_ in SIGNS if name == mixture.kinds[kind].names["en"][0])
+        for kind in one.kinds.tolist()
+    ]
 
 
 def test_a_judge_is_asked_among_the_hundred_alone() -> None:

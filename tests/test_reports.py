@@ -1,7 +1,8 @@
 """A model that draws leaves sheets as it learns, which cost little of its time, and films."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from mmfm.reports import Snapshots, drawn_reports, snapshots_in
+from mmfm.reports import Snapshots, drawn_reports, reports, snapshots_in
 from mmfm.runs import Run
 from mmfm.train import Step
 
@@ -162,3 +163,35 @@ def test_a_run_that_goes_on_draws_no_sheet_at_once(tmp_path: Path) -> None:
     drawn(run, Pen(0.0), last=500)
     sheets = drawn(run, Pen(0.0), first=501, last=503)
     assert 501 not in sheets and sheets[-1] == 503
+
+
+# --- looking at what is held out ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "share"), [(1000.0, 0.05), (10_000.0, 0.02)])
+def test_looking_costs_a_small_share_and_a_smaller_one_of_hours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, share: float
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("mmfm.reports.time", SimpleNamespace(monotonic=lambda: now))
+
+    def measure(count: int) -> dict[str, float]:
+        nonlocal now
+        now += 0.001 * seconds
+        return {"accuracy": count / 5000}
+
+    def trained() -> Generator[Step]:
+        nonlocal now
+        for step in steps(seconds=seconds):
+            now += 0.001 * seconds
+            yield replace(step, saved=True)
+
+    with Run.start(tmp_path / "run", {"train": "test"}) as run:
+        monkeypatch.setattr("mmfm.reports._publish", lambda run, save: None)
+        looks = [
+            report.step.number
+            for report in reports(trained(), run, measure=measure, held_out=5000, save=lambda: None)
+            if report.scores
+        ]
+    assert looks[0] == 1 and looks[-1] == 1000
+    assert len(looks) == pytest.approx(share * 1000, rel=0.1)

@@ -427,14 +427,7 @@ def _wrapped(found: hub.Found, settings: Mapping[str, Any], towers: Towers) -> T
 
 def save_clip(model: CLIP, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a model into a folder that `load_clip` takes: weights, tokenizer, then settings."""
-    settings = {
-        "mmfm": 1,
-        "model": "clip",
-        "towers": model.towers,
-        "config": asdict(model.config),
-        "preprocessing": asdict(model.preprocessing),
-        "tokenizer": model.tokenizer is not None,
-    }
+    settings = clip_settings(model)
     if model.tokenizer is not None:
         model.tokenizer.save(folder)
     weights.save(folder / "model.safetensors", model, settings, dtype)
@@ -442,18 +435,47 @@ def save_clip(model: CLIP, folder: Path, *, dtype: torch.dtype = torch.float32) 
     write_whole(folder / "config.json", text + "\n")
 
 
+def clip_settings(model: CLIP) -> dict[str, Any]:
+    """What it takes, apart from its weights and its tokenizer, to build a CLIP of ours again."""
+    return {
+        "mmfm": 1,
+        "model": "clip",
+        "towers": model.towers,
+        "config": asdict(model.config),
+        "preprocessing": asdict(model.preprocessing),
+        "tokenizer": model.tokenizer is not None,
+    }
+
+
+def clip_from(settings: Mapping[str, Any], tokenizer: Tokenizer) -> CLIP:
+    """A CLIP with both towers as its settings say, before it has its weights."""
+    config = CLIPConfig(**settings["config"])
+    return CLIP(config, Preprocessing(**settings["preprocessing"]), tokenizer)
+
+
 def save_vit(model: ViT, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a model into a folder that `load_vit` takes: weights, then settings, each whole."""
-    settings = {
+    settings = vit_settings(model)
+    weights.save(folder / "model.safetensors", model, settings, dtype)
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    write_whole(folder / "config.json", text + "\n")
+
+
+def vit_settings(model: ViT) -> dict[str, Any]:
+    """What it takes, apart from its weights, to build a ViT of ours again."""
+    return {
         "mmfm": 1,
         "model": "vit",
         "config": asdict(model.config),
         "preprocessing": asdict(model.preprocessing),
         "labels": list(model.labels),
     }
-    weights.save(folder / "model.safetensors", model, settings, dtype)
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
-    write_whole(folder / "config.json", text + "\n")
+
+
+def vit_from(settings: Mapping[str, Any]) -> ViT:
+    """A ViT as its settings say, before it has its weights."""
+    config, labels = ViTConfig(**settings["config"]), tuple(settings["labels"])
+    return ViT(config, Preprocessing(**settings["preprocessing"]), labels)
 
 
 def save_denoiser(model: Denoiser, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:

@@ -37,6 +37,7 @@ class Outcome:
     measure: str  # "top-1", "R@1", "R@10"
     right: Bool[Tensor, " n"]
     kinds: Int64[Tensor, " n"]  # what each question was about
+    among: int  # so many answers there were to choose from
 
     def __str__(self) -> str:
         hand = f" by {self.gallery}" if self.gallery else ""
@@ -44,16 +45,21 @@ class Outcome:
 
 
 def examine(model: TwoTowers, mixture: Mixture, most: int | None = None) -> Iterator[Outcome]:
-    """Ask about each held-out part, or about `most` of its pictures, spread evenly."""
+    """Ask about each held-out part, or about `most` of its pictures, spread evenly.
+
+    Fewer questions make none of them easier: a gallery is looked through as a whole.
+    """
     for part in mixture.held_out:
-        if most is not None and most < len(part.kinds):
-            part = part.select(torch.linspace(0, len(part.kinds) - 1, most).round().long())
+        count = len(part.kinds)
+        chosen = torch.linspace(0, count - 1, min(most or count, count)).round().long()
+        if part.way == "name":
+            part = part.select(chosen)
         seen = encode_bytes(model, part.images)
         for language in LANGUAGES:
             if part.way == "name":
                 yield from _named(model, part, mixture.kinds, seen, language)
             else:
-                yield from _found(model, part, mixture.kinds, seen, language)
+                yield from _found(model, part, mixture.kinds, seen, language, chosen)
 
 
 def encode_bytes(model: TwoTowers, images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n d"]:
@@ -89,7 +95,7 @@ def _named(
         return
     answer = (seen @ said_of(model, part, kinds, part.choices, language).T).argmax(dim=1)
     right = part.choices[answer] == part.kinds
-    yield Outcome(part.title, "", language, "top-1", right, part.kinds)
+    yield Outcome(part.title, "", language, "top-1", right, part.kinds, len(part.choices))
 
 
 def _found(
@@ -98,12 +104,14 @@ def _found(
     kinds: Sequence[Kind],
     seen: Float[Tensor, "n d"],
     language: str,
+    chosen: Int64[Tensor, " m"],
 ) -> Iterator[Outcome]:
-    """Look each kind up among the pictures of one hand, hand after hand."""
+    """Look what the chosen pictures show up among all pictures of one hand, hand after hand."""
     spoken = torch.tensor([language in kinds[number].names for number in part.kinds.tolist()])
+    picked = torch.isin(torch.arange(len(part.kinds)), chosen)
     for number, name in enumerate(part.galleries):
         here = part.gallery == number
-        asked = part.kinds[here & spoken].unique()
+        asked = part.kinds[here & spoken & picked].unique()
         if len(asked) == 0:
             continue
         near = said_of(model, part, kinds, asked, language) @ seen[here].T  # k n
@@ -111,5 +119,6 @@ def _found(
         best = near.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
         # A wrong picture that is as near stands before the right one.
         ahead = ((near >= best) & ~own).sum(dim=1)
+        count = int(here.sum())
         for first in _FIRST:
-            yield Outcome(part.title, name, language, f"R@{first}", ahead < first, asked)
+            yield Outcome(part.title, name, language, f"R@{first}", ahead < first, asked, count)

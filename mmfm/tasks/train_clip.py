@@ -3,7 +3,7 @@
 import copy
 import math
 import os
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ from mmfm.data.draws import uniform
 from mmfm.data.labelled import augment, description
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
-from mmfm.errors import BadInput, BadRun
+from mmfm.errors import BadInput, BadRun, NotHere
 from mmfm.machine import pick_device
-from mmfm.models.checkpoints import load_clip, save_clip
+from mmfm.models import tokenizer_files
+from mmfm.models.checkpoints import clip_from, clip_settings, load_clip, save_clip
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, TwoTowers
 from mmfm.models.contrastive import Kind, contrastive_loss
 from mmfm.models.held_out import examine
@@ -112,26 +113,31 @@ def train_clip(
 ) -> Iterator[Report]:
     """Start a run in a new folder; yields a report for every step."""
     where = own_device(pick_device(device))
-    Run.check_new(out)  # before the data, which may take long to come
+    recipe.check_beginning()  # before the data, which may take long to come
+    Run.check_new(out)
     pictures, held_out = _load(pairs, recipe, progress)
     asked, recipe = recipe.plan.batch, _within(recipe, len(pictures), pairs.data)
     known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
+    # A recipe that cannot be carried out must not leave a folder behind.
+    model = build(recipe, pictures)
+    one = torch.tensor([0])
+    _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     settings = {
         "mmfm": 1,
         "train": "clip",
         **pairs.plain(known),
         "pictures": _described(pictures),
+        "model": clip_settings(model),
         "recipe": recipe.plain(),
     }
-    # A recipe that cannot be carried out must not leave a folder behind.
-    model = build(recipe, pictures)
-    one = torch.tensor([0])
-    _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     with (
         Team.joined(where),
         Run.start(out, settings) as run,
         closing(_train(run, model, pictures, held_out, recipe, where, stop)) as told,
     ):
+        if run.writable:  # it goes on with the tokenizer that it began with, learned once
+            assert model.tokenizer is not None  # or nothing could be said to it
+            model.tokenizer.save(out)
         for report in told:
             if report.step.number == 1 and recipe.plan.batch < asked:
                 note = f"batches of {recipe.plan.batch} pairs, not {asked}: there are no more"
@@ -161,12 +167,17 @@ def resume_clip(
                 None if names is None else Path(names),
             )
             then = dict(settings["pictures"])
-        except (KeyError, TypeError, ValueError) as error:
+            tokenizer = tokenizer_files.ours(out)
+            begun = clip_from(settings["model"], tokenizer)
+        except (KeyError, TypeError, ValueError, NotHere) as error:
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
         recipe = recipe.changed(changes or {})
         pictures, held_out = _load(pairs, recipe, progress)
         check_unchanged(out, pairs.data, then, _described(pictures))
-        yield from _train(run, build(recipe, pictures), pictures, held_out, recipe, where, stop)
+        # The weights are in the checkpoint; without one it begins again, with those it began with.
+        there = run.checkpoint.is_file()
+        model = begun if there else build(recipe, pictures, tokenizer)
+        yield from _train(run, model, pictures, held_out, recipe, where, stop)
 
 
 def _load(
@@ -209,8 +220,11 @@ def _within(recipe: ClipRecipe, pictures: int, data: str) -> ClipRecipe:
     return recipe.changed({"batch": most}) if recipe.plan.batch > most else recipe
 
 
-def build(recipe: ClipRecipe, pictures: _Pictures) -> CLIP:
-    """The model with its first weights, which the seed decides."""
+def build(recipe: ClipRecipe, pictures: _Pictures, tokenizer: Tokenizer | None = None) -> CLIP:
+    """The model with its first weights, which the seed decides.
+
+    Its tokenizer is learned from what is said of the pictures, unless it is there already.
+    """
     height, width, channels = _shape(pictures)
     if recipe.start is not None:
         return _begin_with(recipe.start, (height, width), recipe)
@@ -224,7 +238,8 @@ def build(recipe: ClipRecipe, pictures: _Pictures) -> CLIP:
         "pool": "end",
         **given.pop("text", {}),
     }
-    tokenizer = learn(pictures.texts, vocabulary=text["vocabulary"], context=text["context"])
+    if tokenizer is None:
+        tokenizer = learn(pictures.texts, vocabulary=text["vocabulary"], context=text["context"])
     text["vocabulary"] = tokenizer.vocabulary
     if text["pool"] == "argmax":
         raise BadInput(
@@ -300,7 +315,8 @@ def _train(
         run,
         measure=lambda count: measure(averaged, held_out, count),
         held_out=_held_out(held_out),
-        save=lambda: save_clip(averaged, run.folder),
+        # Half precision is as exact as seeing needs it; a checkpoint holds all of it.
+        save=lambda: save_clip(averaged, run.folder, dtype=torch.float16),
         # Both parts of one set that was split name the same files.
         skipped=tuple(dict.fromkeys(pictures.skipped + held_out.skipped)),
     )
@@ -353,6 +369,7 @@ class ShownMixture:
         assert model.tokenizer is not None
         self.mixture, self.recipe = mixture, recipe
         self.preprocessing, self.tokenizer = model.preprocessing, model.tokenizer
+        self.rows: dict[str, Tensor] = {}  # of what was said so far: the same is said often
         self.patches = math.prod(model.config.image.grid)
         self.short = _Short(model)
 
@@ -364,11 +381,18 @@ class ShownMixture:
         captions, words = self.mixture.say(drawn, index, epoch, seed)
         batch = {
             "images": self.mixture.show(drawn, index, epoch, seed, self.preprocessing),
-            "ids": self.short(self.tokenizer(captions)),
+            "ids": self.short(self.tokenized(captions)),
             "groups": drawn.kinds,
             "said": words,
         }
         return batch | _kept(self.recipe, self.patches, seed, epoch, index)
+
+    def tokenized(self, captions: Sequence[str]) -> Int64[Tensor, "b n"]:
+        """These captions as rows of numbers, each cut into pieces the first time that it occurs."""
+        fresh = [caption for caption in dict.fromkeys(captions) if caption not in self.rows]
+        if fresh:
+            self.rows.update(zip(fresh, self.tokenizer(fresh).int(), strict=True))
+        return torch.stack([self.rows[caption] for caption in captions]).long()
 
 
 class _Short:

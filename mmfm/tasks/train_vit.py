@@ -19,7 +19,7 @@ from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
 from mmfm.machine import pick_device
-from mmfm.models.checkpoints import load_clip, load_vit, save_vit
+from mmfm.models.checkpoints import load_clip, load_vit, save_vit, vit_from, vit_settings
 from mmfm.models.clip import CLIP
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.recipes import Recipe, check_types
@@ -54,6 +54,14 @@ class VitRecipe(Recipe):
         """Refuse settings that a ViT does not have."""
         check_types("[model]", ViTConfig, given)
 
+    def check_beginning(self) -> None:
+        """Refuse what begins with nothing; a head alone needs a trained model below it."""
+        if self.only_head and self.start is None:
+            raise BadInput(
+                "only_head learns on top of a trained model: name one, --start clip-nano"
+            )
+        super().check_beginning()
+
 
 def recipe_for(data: str) -> str:
     """The name of the recipe that fits a data set best."""
@@ -74,7 +82,8 @@ def train_vit(
 ) -> Iterator[Report]:
     """Start a run in a new folder; yields a report for every step."""
     where = own_device(pick_device(device))
-    Run.check_new(out)  # before the data, which may take long to come
+    recipe.check_beginning()  # before the data, which may take long to come
+    Run.check_new(out)
     pictures, held_out = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
     model, one = _build(recipe, pictures), torch.tensor([0])
@@ -86,10 +95,11 @@ def train_vit(
         "train": "vit",
         "data": data,
         "pictures": _described(pictures),
+        "model": vit_settings(model),
         "recipe": recipe.plain(),
     }
     with Team.joined(where), Run.start(out, settings) as run:
-        yield from _train(run, pictures, held_out, recipe, where, stop)
+        yield from _train(run, model, pictures, held_out, recipe, where, stop)
 
 
 def resume_vit(
@@ -108,12 +118,15 @@ def resume_vit(
         try:
             recipe = VitRecipe.of(settings["recipe"])
             data, then = str(settings["data"]), dict(settings["pictures"])
+            begun = vit_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
             raise BadRun(f"{out}: its run.json is of another version ({error})") from error
         recipe = recipe.changed(changes or {})
         pictures, held_out = _load(data, recipe, progress)
         check_unchanged(out, data, then, _described(pictures))
-        yield from _train(run, pictures, held_out, recipe, where, stop)
+        # The weights are in the checkpoint; without one it begins again, with those it began with.
+        model = begun if run.checkpoint.is_file() else _build(recipe, pictures)
+        yield from _train(run, model, pictures, held_out, recipe, where, stop)
 
 
 def _load(
@@ -163,8 +176,6 @@ def _build(recipe: VitRecipe, pictures: _Pictures) -> ViT:
     names, half = _names(pictures), (0.5,) * channels
     if recipe.start is not None:
         return _begin_with(_tower(recipe.start), (height, width, channels), names, recipe)
-    if recipe.only_head:
-        raise BadInput("only_head learns on top of a trained model: name one, --start clip-nano")
     fixed: dict[str, Any] = {
         "image_size": (height, width),
         "channels": channels,
@@ -211,13 +222,13 @@ def _begin_with(
 
 def _train(
     run: Run,
+    model: ViT,
     pictures: _Pictures,
     held_out: LabelledPictures,
     recipe: VitRecipe,
     device: torch.device,
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
-    model = _build(recipe, pictures)
     if recipe.only_head:
         for name, weight in model.named_parameters():
             weight.requires_grad_(name.startswith("head."))
@@ -243,7 +254,8 @@ def _train(
         run,
         measure=lambda count: {"accuracy": accuracy(averaged, held_out, count)},
         held_out=len(held_out),
-        save=lambda: save_vit(averaged, run.folder),
+        # Half precision is as exact as seeing needs it; a checkpoint holds all of it.
+        save=lambda: save_vit(averaged, run.folder, dtype=torch.float16),
         # Both parts of one set that was split name the same files.
         skipped=tuple(dict.fromkeys(pictures.skipped + held_out.skipped)),
     )

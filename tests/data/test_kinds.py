@@ -136,3 +136,8 @@ def test_what_belongs_together_does(photos: dict[str, Kind]) -> None:
     assert {"butterfly", "insect", "animal"} < set(photos["n02279972"].words["en"])
     assert "vehicle" in photos["truck"].words["en"] and "탈것" in photos["ship"].words["ko"]
     assert "bird" not in photos["crane"].everything and "크레인" in photos["crane"].names["ko"]
+    # A spiny lobster is one too; a birdhouse is no house, and a pole no building.
+    for lobster in ("n01983481", "n01984695"):
+        assert "바닷가재" in photos[lobster].words["ko"]
+    assert "house" not in photos["birdhouse"].everything
+    assert photos["pole"].words == {"en": ("post",), "ko": ("기둥",)}

@@ -4,52 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from mixtures import COARSE, HANDS, PHOTOS, SIGNS, SIZE, make_sources, tables
-from torch import Tensor
+from mixtures import HANDS, SIZE, Oracle, make_sources, tables
 
 from mmfm.data.mixture import Mixture, load_mixture
-from mmfm.data.pictures import Preprocessing
-from mmfm.models.clip import TwoTowers
 from mmfm.models.held_out import Outcome, examine
 from mmfm.recipes import read_sources
-
-KOREAN = {20: "참새", 21: "송어", 22: "참나무", 23: "새", 24: "물고기"}
-
-
-class Oracle(TwoTowers):
-    """Reads what is shown off the last pixel, and knows all names but those it mixes up."""
-
-    def __init__(self, taken_for: dict[str, int | None]) -> None:
-        super().__init__()
-        self.preprocessing = Preprocessing((SIZE, SIZE), (0.0,) * 3, (1 / 255,) * 3)
-        self.names = {name: number for number, name, *_ in SIGNS}
-        self.names |= {korean: number for number, _, korean, *_ in SIGNS}
-        for number, name in {**PHOTOS, **COARSE}.items():
-            self.names.setdefault(name, number)
-            self.names.setdefault(KOREAN[number], number)
-        self.names |= taken_for  # pyright: ignore[reportOperatorIssue]
-
-    def project_image(self, images: Tensor) -> Tensor:
-        number = (images[:, 0, -1, -1] / 10).round().long()
-        number[number == 23] = 0  # a bird is a bird, drawn or photographed
-        return torch.eye(32)[number]
-
-    def project_text(self, ids: Tensor) -> Tensor:
-        raise AssertionError("words are read as they are written, never as numbers of a tokenizer")
-
-    def encode_image(self, pictures: object, *, batch: int = 64) -> Tensor:
-        assert isinstance(pictures, Tensor)
-        return self.project_image(pictures)
-
-    def encode_text(self, texts: object, *, batch: int = 256) -> Tensor:
-        assert isinstance(texts, Sequence)
-        rows = torch.zeros(len(texts), 32)
-        for row, text in zip(rows, texts, strict=True):
-            name = max((name for name in self.names if name in text), key=len)
-            number = self.names[name]
-            if number is not None:
-                row[number] = 1
-        return rows
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +73,26 @@ def test_a_glance_asks_about_some_of_each_part(mixture: Mixture) -> None:
     for one in outcomes:
         asked[one.title, one.language, one.measure] += len(one.right)
     assert max(asked.values()) == 4 and asked["coarse", "en", "top-1"] == 2
+
+
+def test_a_glance_looks_through_whole_galleries(mixture: Mixture) -> None:
+    """Else a question would be easier in a glance than at the end."""
+    whole = {str(one): one for one in examine(Oracle({}), mixture)}
+    for one in examine(Oracle({}), mixture, 1):
+        assert len(one.right) == 1 and one.among == whole[str(one)].among
+    assert whole["new hand signs by chalk, R@1 en"].among == 9
+    assert whole["photos, top-1 en"].among == 3
+    new = mixture.held_out[3]
+    glanced = new.kinds[0].item()  # of one picture, the first
+    names = [mixture.kinds[kind].names["en"][0] for kind in new.choices.tolist()]
+    other = next(
+        name for name, kind in zip(names, new.choices.tolist(), strict=True) if kind != glanced
+    )
+    mine = mixture.kinds[glanced].names["en"][0]
+    mixed = Oracle({mine: Oracle({}).names[other]})  # takes it for one that is not asked about
+    (first,) = [
+        o
+        for o in examine(mixed, mixture, 1)
+        if str(o).startswith("new signs") and o.measure == "R@1" and o.language == "en"
+    ]
+    assert not first.right.any()

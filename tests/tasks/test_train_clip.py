@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
 from mmfm.data.mixture import load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadRun
-from mmfm.models.clip import CLIP, TwoTowers
+from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, TwoTowers
+from mmfm.models.vit import ViTConfig
+from mmfm.nn import shapes_only
 from mmfm.recipes import read_sources
 from mmfm.tasks.train_clip import (
     ClipRecipe,
@@ -170,7 +173,7 @@ def test_with_a_chunk_the_same_is_learned(tmp_path: Path, drawn: Path, tiny: Pat
 
 
 def test_fewer_pairs_than_a_batch_are_all_of_the_batch(
-    tmp_path: Path, drawn: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, drawn: Path, tiny: Path
 ) -> None:
     recipe = ClipRecipe.read(str(tiny)).changed({"batch": 500, "steps": 2})
     reports = list(train_clip(both(drawn), tmp_path / "run", recipe, device="cpu"))
@@ -179,12 +182,9 @@ def test_fewer_pairs_than_a_batch_are_all_of_the_batch(
     assert not any("no more" in note for note in reports[1].step.notes)
     plan = json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["plan"]
     assert plan["batch"] == count
-    # A resumed run keeps to that, and says so if there are fewer by then.
+    # A resumed run keeps to that.
     resumed = list(resume_clip(tmp_path / "run", changes={"steps": 3}, device="cpu"))
     assert [report.step.number for report in resumed] == [3]
-    monkeypatch.setattr(CaptionedPictures, "__len__", lambda _: count - 1)
-    with pytest.raises(BadRun, match=f"only {count - 1} are left"):
-        next(resume_clip(tmp_path / "run", changes={"steps": 4}, device="cpu"))
 
 
 def test_a_run_can_begin_with_a_trained_model_and_keeps_its_tokenizer(
@@ -468,6 +468,71 @@ def test_a_resumed_run_asks_for_the_same_data_and_a_kill_at_the_end_is_made_good
     assert [r.step.number for r in resume_clip(out, changes={"steps": 4}, device="cpu")] == [3, 4]
 
 
+def test_a_run_goes_on_with_its_own_tokenizer_and_without_the_model_that_it_began_with(
+    tmp_path: Path, drawn: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, recipe = tmp_path / "first", ClipRecipe.read(str(tiny)).changed({"steps": 10})
+    list(train_clip(both(drawn), first, recipe, device="cpu"))
+    onward = recipe.changed({}, start=str(first))
+    for name in ("whole", "parts"):
+        steps = train_clip(both(drawn), tmp_path / name, onward, device="cpu")
+        for report in steps:
+            if name == "parts" and report.step.number == 4:
+                break
+        steps.close()
+    shutil.rmtree(first)
+    monkeypatch.setattr("mmfm.tasks.train_clip.learn", None)  # nor is anything learned again
+    list(resume_clip(tmp_path / "parts", device="cpu"))
+    ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("parts", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_before_its_first_checkpoint_a_run_begins_again_with_its_own_tokenizer(
+    tmp_path: Path, drawn: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, out = ClipRecipe.read(str(tiny)), tmp_path / "run"
+    begun = train_clip(both(drawn), out, recipe, device="cpu")
+    next(begun)
+    begun.close()
+    (out / "checkpoint.safetensors").unlink()
+    monkeypatch.setattr("mmfm.tasks.train_clip.learn", None)
+    again = resume_clip(out, device="cpu")
+    assert next(again).step.number == 1
+    again.close()
+
+
+def test_a_run_without_its_tokenizer_or_its_model_is_of_another_version(
+    tmp_path: Path, drawn: Path, tiny: Path
+) -> None:
+    out = tmp_path / "run"
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 2})
+    list(train_clip(both(drawn), out, recipe, device="cpu"))
+    settings = json.loads((out / "run.json").read_text())
+    kept = settings.pop("model")
+    (out / "run.json").write_text(json.dumps(settings))
+    with pytest.raises(BadRun, match="of another version"):
+        next(resume_clip(out, changes={"steps": 3}, device="cpu"))
+    (out / "run.json").write_text(json.dumps({**settings, "model": kept}))
+    (out / "tokenizer_settings.json").unlink()
+    with pytest.raises(BadRun, match=r"of another version \(no tokenizer"):
+        next(resume_clip(out, changes={"steps": 3}, device="cpu"))
+
+
+def test_a_run_leaves_its_model_in_16_bits_and_its_checkpoint_in_32(
+    tmp_path: Path, drawn: Path, tiny: Path
+) -> None:
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 2})
+    list(train_clip(both(drawn), tmp_path / "run", recipe, device="cpu"))
+    left = load_file(tmp_path / "run" / "model.safetensors")
+    kept = load_file(tmp_path / "run" / "checkpoint.safetensors")
+    for name, weight in left.items():
+        whole = kept[f"averaged/{name}"]
+        assert (weight.dtype, whole.dtype) == (torch.float16, torch.float32)
+        assert torch.equal(weight, whole.half())
+    model = mmfm.load_clip(str(tmp_path / "run"))
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
 def test_a_run_is_not_gone_on_with_on_other_captions(tmp_path: Path, tiny: Path) -> None:
     pairs, out = both(draw_pairs(tmp_path / "data")), tmp_path / "run"
     begun = train_clip(pairs, out, ClipRecipe.read(str(tiny)), device="cpu")
@@ -519,6 +584,7 @@ def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, drawn: Path, ex
         (("--data", "CSV", "--out", "OUT", "--recipe", "cake"), "clip-shapes", 2),
         (("--data", "TWO", "--out", "OUT"), "two.csv: too few to train on", 2),
         (("--data", "CSV", "--out", "CSV"), "is a file", 2),
+        (("--data", "nowhere", "--out", "OUT", "--recipe", "clip-nano-whole"), "--start RUN", 2),
         (("--out", "OUT", "--resume"), "no run to go on with", 1),
         (("--out", "OUT", "--resume", "--seed", "0"), "leave out --seed", 2),
     ],
@@ -562,7 +628,7 @@ def test_a_wrong_recipe_is_named(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     ["image = {patch_size = 5}", "text = {heads = 5}", "text = {vocabulary = 100}",
-     'text = {pool = "argmax"}', "dim = 0", "[augment]\nshift = 99"],
+     'text = {pool = "argmax"}', "dim = 0", "dim = 8\n[augment]\nshift = 99"],
 )  # fmt: skip
 def test_a_recipe_that_cannot_be_carried_out_leaves_no_folder(
     tmp_path: Path, drawn: Path, wrong: str
@@ -682,6 +748,22 @@ def test_a_batch_of_several_sources_tells_what_is_shown_and_what_is_said(sources
     assert "keep" not in ShownMixture(mixture, recipe, model).batch(index, index * 0, 0)
 
 
+def test_what_is_said_again_is_cut_into_the_same_pieces_without_asking(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = ClipRecipe.read(str(sources / "mixed.toml"))
+    mixture = load_mixture(recipe.sources, sources, size=8)
+    model = build(recipe, mixture)
+    shown, fresh = (ShownMixture(mixture, recipe, model) for _ in range(2))
+    index = torch.arange(30)
+    for epoch in range(5):
+        shown.batch(index, torch.full_like(index, epoch), 0)
+    assert len(shown.rows) <= len(mixture.sayable)
+    then = fresh.batch(index, torch.full_like(index, 4), 0)["ids"]
+    monkeypatch.setattr(type(model.tokenizer), "__call__", None)
+    assert torch.equal(shown.batch(index, torch.full_like(index, 4), 0)["ids"], then)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -715,6 +797,22 @@ def test_what_such_a_recipe_says_itself_is_not_said_on_the_command_line(
     done = run_command("--data", tmp_path, "--out", out, "--recipe", recipe)
     assert done.returncode == 1 and "no photos in it" in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("clip-nano", 4e6, 7e6), ("clip-nano-gpu", 10e6, 15e6)]
+)
+def test_the_recipes_of_clip_nano_are_as_large_as_they_should_be(
+    name: str, least: float, most: float
+) -> None:
+    recipe = ClipRecipe.read(name)
+    given = dict(recipe.model)
+    assert recipe.size is not None
+    image = ViTConfig(**given.pop("image"), image_size=(recipe.size,) * 2)
+    text = TextConfig(**given.pop("text"), pool="end", end=2)
+    with shapes_only():
+        model = CLIP(CLIPConfig(image=image, text=text, **given))
+    assert least <= sum(weight.numel() for weight in model.parameters()) <= most
 
 
 def test_the_recipes_of_clip_nano_are_whole_and_hold_out_the_same() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,7 +97,8 @@ def test_the_digits_are_learned_to_95_per_cent_on_the_held_out_third(tmp_path: P
     model = mmfm.load_vit(str(tmp_path / "run"))
     _, held_out = load_labelled("digits", size=None)
     assert held_out is not None
-    assert accuracy(model, held_out) == pytest.approx(reports[-1].scores["accuracy"])
+    # The model is left in 16 bits: a picture at the border may fall to the other side.
+    assert accuracy(model, held_out) == pytest.approx(reports[-1].scores["accuracy"], abs=3 / 599)
     assert model.labels == tuple("0123456789")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, len(reports) + 1))
@@ -276,6 +278,7 @@ def test_a_run_can_be_made_longer(tmp_path: Path, tiny: Path) -> None:
         (("--data", "digits", "--out", "OUT", "--minutes", "nan"), "nan minutes", 2),
         (("--data", "digits", "--out", "OUT", "--size", "7"), "do not divide", 2),
         (("--data", "digits", "--out", "FILE"), "is a file", 2),
+        (("--data", "nowhere", "--out", "OUT", "--recipe", "vit-cifar-whole"), "--start RUN", 2),
         (("--out", "OUT", "--resume"), "no run to go on with", 1),
         (("--data", "digits", "--out", "OUT", "--device", "cuda:9"), "cuda:9", 2),
     ],
@@ -399,7 +402,8 @@ def test_a_head_alone_is_learned_over_the_picture_tower_of_a_clip(tmp_path: Path
     assert model.labels == ("sparrow", "trout", "oak", "bird", "fish")
     assert clip.image is not None
     for name, weight in clip.image.state_dict().items():
-        assert torch.equal(model.state_dict()[name], weight), name
+        # A run leaves its model in 16 bits.
+        assert torch.equal(model.state_dict()[name], weight.half().float()), name
     assert model.head is not None and model.head.weight.abs().max() > 0.01
     assert model.preprocessing == clip.preprocessing
 
@@ -414,9 +418,16 @@ def test_such_a_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
             if name == "parts" and report.step.number == 20:
                 break
         steps.close()
+    shutil.rmtree(tmp_path / "clip")  # all that is needed of it is in the run
     list(resume_vit(tmp_path / "parts", device="cpu"))
     ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("parts", "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert {weight.dtype for weight in ours.values()} == {torch.float16}
+    settings = json.loads((tmp_path / "parts" / "run.json").read_text())
+    del settings["model"]
+    (tmp_path / "parts" / "run.json").write_text(json.dumps(settings))
+    with pytest.raises(BadRun, match="of another version"):
+        next(resume_vit(tmp_path / "parts", device="cpu"))
 
 
 def test_a_run_is_not_gone_on_with_on_other_pictures(tmp_path: Path, tiny: Path) -> None:
@@ -454,7 +465,8 @@ def test_what_a_head_alone_cannot_learn_from_is_said(tmp_path: Path) -> None:
     sources = make_sources(tmp_path)
     with pytest.raises(BadInput, match="on top of a trained model"):
         next(train_vit(str(sources), tmp_path / "run", head_recipe(sources), device="cpu"))
-    signs = head_recipe(sources, sources=read_sources(tables(sources)), only_head=False)
+    whole = {"sources": read_sources(tables(sources)), "model": {"patch_size": 4}}
+    signs = head_recipe(sources, **whole, only_head=False)
     with pytest.raises(BadInput, match="new hand signs: these pictures have no classes"):
         next(train_vit(str(sources), tmp_path / "run", signs, device="cpu"))
     assert not (tmp_path / "run").exists()
