@@ -75,10 +75,9 @@ READER = "mnist-ruler"
 SCRIPTS = ("way", "denoise_pad", "denoise_show", "denoise_page")
 
 TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
-KEPT = (
-    10  # ways of a visitor that can still be taken away: some more than are shown, since one that
-)
-# was stopped while it was being shown is one of them, too
+# Ways of a visitor that can still be taken away: some more than are shown, since one that was
+# stopped while it was being shown is one of them, too.
+KEPT = 10
 
 
 @dataclass(eq=False)

@@ -64,8 +64,9 @@ LARGEST_SIDE = 96  # of a model's pictures, of which each step sends up to seven
 SCRIPTS = ("way", "text_to_picture_show", "text_to_picture_looks", "text_to_picture_page")
 
 TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
-KEPT = 10  # drawings of a visitor that can still be taken away: some more than are shown, since one
-# that was stopped while it was being shown is one of them, too
+# Drawings of a visitor that can still be taken away: some more than are shown, since one that was
+# stopped while it was being shown is one of them, too.
+KEPT = 10
 
 
 @dataclass(frozen=True, eq=False)

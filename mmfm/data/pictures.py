@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mmfm.data.decoders import JPEG, closed, damage, in_a_line, opened, part_missing, sound_png
 from mmfm.data.formats import HEAD, RAW_ENDINGS, kind_of, png_chunks
-from mmfm.data.tiff import Tiff, tiff_in
+from mmfm.data.tiff import SAMPLE_FORMAT, Tiff, tiff_in
 from mmfm.errors import BadInput, NotHere, UnreadablePicture
 
 MAX_PIXELS = 100_000_000  # of one picture as it is decoded; a phone of today makes half of them
@@ -57,8 +57,6 @@ _SPARE = 2
 
 # A JPEG that is decoded at reduced size may be so many times larger: so many fewer are decoded.
 _REDUCED = 4
-
-_SAMPLE_FORMAT = 339  # a TIFF's tag: 1 for numbers without a sign
 
 # A profile that moves no colour by more levels than this is sRGB, whatever it is called.
 _SAME_COLOURS = 2
@@ -506,7 +504,7 @@ def _turned(frame: _Frame, within: tuple[int, int], turn: Image.Transpose) -> _F
 def _deep_grey(picture: Image.Image) -> Image.Image:
     """Scale grey of 16 or 32 bits, or of floats, to 8 bits; Pillow's own way cuts it off at 255."""
     numbers = np.asarray(picture)
-    if picture.mode == "I" and picture.format == "TIFF" and _without_sign(picture):
+    if picture.mode == "I" and _without_sign(picture):
         numbers = numbers.view(np.uint32)
     values = numbers.astype(np.float32)
     white = _white(picture, values)
@@ -525,7 +523,7 @@ def _without_sign(picture: Image.Image) -> bool:
     """Whether a TIFF's numbers have none; Pillow reads those of 32 bits as if they had."""
     tags = _tiff_tags(picture)
     deep = tags.get(ExifTags.Base.BitsPerSample, (1,))[0] == 32
-    return deep and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
+    return deep and tags.get(SAMPLE_FORMAT, (1,))[0] == 1
 
 
 def _white(picture: Image.Image, values: Float[np.ndarray, "h w"]) -> float:

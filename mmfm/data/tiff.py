@@ -14,7 +14,8 @@ _NUMBERS = {2: " with a sign", 3: " of floats", 5: " of complex integers", 6: " 
 _COLOURS = {5: ", CMYK", 6: ", YCbCr", 8: ", CIE Lab", 9: ", ICC Lab", 10: ", ITU Lab"}
 
 _Tag = ExifTags.Base
-_TILE_STARTS, _TILE_LENGTHS, _SAMPLE_FORMAT = 324, 325, 339
+_TILE_STARTS, _TILE_LENGTHS = 324, 325
+SAMPLE_FORMAT = 339  # of that tag, 1: numbers without a sign
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def tiff_in(data: bytes) -> Tiff | None:
         ends = [start + length for start, length in zip(starts, lengths, strict=True)]
         return Tiff(
             bits=max(tags.get(_Tag.BitsPerSample, (1,))),
-            numbers=tags.get(_SAMPLE_FORMAT, (1,))[0],
+            numbers=tags.get(SAMPLE_FORMAT, (1,))[0],
             channels=tags.get(_Tag.SamplesPerPixel, 1),
             colours=tags.get(_Tag.PhotometricInterpretation, 1),
             in_planes=tags.get(_Tag.PlanarConfiguration) == 2,
