@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import word_models
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from mmfm import cli, keepsakes
@@ -52,6 +53,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     word_models.save_both(folder)  # into reads and clip: one that reads, and who reads for it
     save_clip(word_models.make_clip(seed=9), folder / "another")
+
+    net = UNet2DModel(
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=8,
+        num_class_embeds=3,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    )
+    DDPMPipeline(net, DDPMScheduler()).save_pretrained(folder / "told")  # a label, always
     return folder
 
 
@@ -173,6 +188,18 @@ def test_the_clip_may_have_moved_and_what_it_does_not_read_is_said(
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
+def test_a_model_that_is_always_told_a_label_draws_without_guidance(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    plain, named = tmp_path / "plain.png", tmp_path / "named.png"
+    wish = ("--steps", 2, "--count", 3)
+    assert run(made / "told", *wish, "--out", plain, capsys=capsys)[0] == 0
+    status, said, err = run(made / "told", *wish, "--guidance", 1, "--out", named, capsys=capsys)
+    assert (status, err) == (0, "") and "guidance 1" in said
+    assert named.read_bytes() == plain.read_bytes()
+    assert keepsakes.about(plain.read_bytes())["labels"] == ["0", "1", "2"]
+
+
 # --- what cannot be -------------------------------------------------------------------------------
 
 
@@ -189,6 +216,7 @@ def test_the_clip_may_have_moved_and_what_it_does_not_read_is_said(
         (["{made}/run", "--sampler", "eular"], 2, "no sampler 'eular'"),
         (["{made}/run", "--guidance", "nan"], 2, "guidance of nan"),
         (["{made}/run", "--guidance=-1"], 2, "guidance of -1.0"),
+        (["{made}/told", "--guidance", "2"], 2, "leave the guidance at 1 and name labels"),
         (["{made}/run", "--interval", "1"], 2, "two numbers"),
         (["{made}/run", "--interval", "a,b"], 2, "two numbers"),
         (["{made}/run", "--interval", "nan,1"], 2, "the lower one first"),

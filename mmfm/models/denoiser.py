@@ -419,6 +419,7 @@ class Denoiser(nn.Module):
     """A network that takes noise out of pictures, with the names of what it can draw."""
 
     ours: bool = True  # a network of this package, which can be trained on and saved
+    guidable: bool = True  # it has drawn without a label, too: guidance leads away from that
     clip: float | None = None  # what its guesses are kept to while it draws, if it asks for that
     reads: str = ""  # the CLIP whose text tower it learned with, a name or a path; "": none
 

@@ -103,7 +103,8 @@ class StockDenoiser(Denoiser):
         self.config = config
         self.labels = tuple(labels)
         self.clip = noising.clip
-        self.guidable = null  # whether one class more stands for none in particular
+        # Whether one class more stands for none in particular.
+        self.guidable = null or config.classes == 0
         self.scheduler = dict(scheduler or {})  # its settings, as diffusers wrote them
         steps = _usual_steps(len(noising.kept))
         self.sampling = {"sampler": "ddim", "steps": steps, "guidance": 1.0}
@@ -112,10 +113,10 @@ class StockDenoiser(Denoiser):
     @property
     def null(self) -> int:
         """The class that stands for none in particular; refused where there is no such class."""
-        if self.config.classes and not self.guidable:
+        if not self.guidable:
             raise BadInput(
                 f"{self.name or 'this model'} has never drawn without a label, so that it can be "
-                "neither guided nor asked for none: leave out the guidance and name labels"
+                "neither guided nor asked for none: leave the guidance at 1 and name labels"
             )
         return self.config.classes
 

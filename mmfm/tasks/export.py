@@ -219,7 +219,7 @@ def _to_onnx(den: Denoiser, how: Sampling, folder: Path) -> str:
         "rows": rows,
         "columns": columns,
         "labels": list(names_of(den)),
-        "null": den.null if c.classes and _guidable(den) else None,
+        "null": den.null if c.classes and den.guidable else None,
         "objective": c.objective,
         "schedule": c.schedule,
         "jumps": c.jumps,
@@ -251,10 +251,6 @@ _INPUTS = {
 
 def _hears_to(den: Denoiser) -> bool:
     return den.config.jumps == "anywhere"
-
-
-def _guidable(den: Denoiser) -> bool:
-    return not isinstance(den, StockDenoiser) or den.guidable
 
 
 def _onnx(den: Denoiser, hears: Sequence[str], path: Path) -> bytes:
@@ -550,5 +546,5 @@ def _labels(den: Denoiser) -> str:
     if not names:
         return ""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    none = f"; number {len(names)} stands for none in particular" if _guidable(den) else ""
+    none = f"; number {len(names)} stands for none in particular" if den.guidable else ""
     return f"**Labels**, from number 0 on: {', '.join(names[:_SHOWN])}{more}{none}."

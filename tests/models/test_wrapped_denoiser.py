@@ -198,7 +198,7 @@ def test_it_says_of_itself_what_callers_ask(folder: Path) -> None:
     assert (c.shape, c.image_size, c.channels, c.classes) == ((1, 8, 8), 8, 1, 0)
     assert (c.kind, c.widths, c.depths, c.attention) == ("unet", (8, 16), (1, 1), (1,))
     assert (c.objective, c.jumps, den.labels, den.null) == ("noise", "none", (), 0)
-    assert (den.name, den.origin, den.ours) == (str(folder), "local", False)
+    assert (den.name, den.origin, den.ours, den.guidable) == (str(folder), "local", False, True)
     assert not den.training and "schedule" not in repr(c)
     assert task.names_of(den) == () and task.chosen(den).sampler == "ddim"
     kept = torch.tensor(c.schedule, dtype=torch.float64)
@@ -281,12 +281,15 @@ def test_without_a_null_class_guidance_is_refused_in_a_line(
     labelled(tmp_path, 3, names)
     den = loaded(tmp_path)
     assert den.config.classes == 3 and task.names_of(den) == tuple(names or "012")
+    assert not den.guidable
     *_, last = generate(den, [0, 2], steps=3)
     assert last.x.shape[0] == 2
     for wish in ({"guidance": 2.0}, {"labels": [None]}):
         with pytest.raises(BadInput, match="never drawn without a label") as caught:
             generate(den, steps=3, **wish)
         assert str(caught.value).startswith(str(tmp_path)) and "\n" not in str(caught.value)
+        assert "leave the guidance at 1 and name labels" in str(caught.value)
+    assert torch.equal(last.x, [*generate(den, [0, 2], steps=3, guidance=1.0)][-1].x)
 
 
 def test_it_reads_no_words_and_says_so(tmp_path: Path) -> None:
