@@ -665,8 +665,9 @@ def _as_mark(at: object) -> tuple[str, int] | None:
 
 def _whole(number: float | None, name: str) -> int:
     """A whole number from a script."""
-    if number is None or not math.isfinite(number) or number != int(number):
-        raise BadInput(f"{name} of {number}: a whole number is needed")
+    # NaN lies between no two numbers, and a whole one may be too large for any float.
+    if number is None or not abs(number) < 2**53 or number != int(number):
+        raise BadInput(f"{name} of {number!s:.40}: a whole number is needed")
     return int(number)
 
 

@@ -406,11 +406,9 @@ class Studio:
         if steps is not None and (type(steps) is not int or not 1 <= steps <= MOST_STEPS):
             raise BadInput(f"{steps!r:.40} steps: a whole number from 1 to {MOST_STEPS}")
         with self._desk():
-            state = self.status(name).state
-            if state == "finished":
+            self._leave_alone(name)
+            if self.status(name).state == "finished":
                 raise BadInput(f"{name} has come to its end; give it more minutes, and it goes on")
-            if state == "elsewhere":
-                raise InUse(f"{name}: another process is training there; wait until it has ended")
             self._make_way(name, instead=instead)
             self._send(name, "train", steps)
 
@@ -424,6 +422,7 @@ class Studio:
                 "these"
             )
         with self._desk():
+            self._leave_alone(name)
             if self._lives(name) and self.status(name).state in ACTIVE:
                 raise InUse(f"{name} is training; pause it first")
             self._make_way(name, instead=instead)
@@ -525,6 +524,11 @@ class Studio:
                 f"the folder of the runs cannot be written ({error.strerror}); set MMFM_RUNS to "
                 "one that can"
             ) from error
+
+    def _leave_alone(self, name: str) -> None:
+        """Refuse to train where a process does that is none of ours."""
+        if self.status(name).state == "elsewhere":
+            raise InUse(f"{name}: another process is training there; wait until it has ended")
 
     def _make_way(self, name: str = "", *, instead: bool) -> None:
         other = self.training()

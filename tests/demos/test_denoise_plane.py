@@ -388,11 +388,19 @@ def test_the_picture_shows_the_dots_where_they_are() -> None:
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_pictures_that_are_not_of_the_plane_are_told_apart(
-    lang: str, page: Plane, warnings: list[str], tmp_path: Path
+    lang: str,
+    page: Plane,
+    warnings: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     say = WORDS[lang]
+    with monkeypatch.context() as ahead:
+        ahead.setattr(keepsakes, "VERSION", 99)
+        later = keepsakes.png(Image.new("L", (4, 4)), {"kind": KIND})
     files = {
         "foreign": b"",
+        "later": later,
         "elsewhere": keepsakes.png(Image.new("L", (4, 4)), {"kind": "redraw"}),
         "wrong": keepsakes.png(Image.new("L", (4, 4)), {"kind": KIND, "count": "many"}),
         "nothing": b"no picture at all",
@@ -407,7 +415,8 @@ def test_pictures_that_are_not_of_the_plane_are_told_apart(
         assert all("__type__" not in str(getattr(each, "props", "")) for each in shown)
         assert len(warnings) == number, name
     page.open(World(lang), str(tmp_path / "missing.png"))
-    told = [say[name] for name in ("unsigned", "not_plane", "damaged", "damaged", "too_large")]
+    names = ("unsigned", "later", "not_plane", "damaged", "damaged", "too_large")
+    told = [say[name] for name in names]
     assert warnings == [line.format(most=20) for line in told]
 
 

@@ -42,6 +42,7 @@ from mmfm import keepsakes, plot
 from mmfm.data import digits
 from mmfm.errors import BadInput
 from mmfm.models.ruler import load_ruler, look
+from mmfm.runs import Run
 from mmfm.tasks import studio as task
 from mmfm.tasks.generate import order
 from mmfm.tasks.studio import OBJECTIVES, SCHEDULES, SIZES, Choice, Sheets, Status, Studio
@@ -551,6 +552,48 @@ def test_a_run_that_has_no_name_is_refused(page: DiffusionStudio, run: Any) -> N
             ask(run)
     with pytest.raises(gr.Error, match="a run's name"):
         page.train_draw(run, 24, 1)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -3, 10**400])
+def test_numbers_that_no_browser_sends_are_refused_of_a_script_too(
+    page: DiffusionStudio, number: float
+) -> None:
+    good: list[Any] = ["digits", "", 1.0, 1.0, "flow", "flow", "tiny", 0]
+    for place, name in ((2, "minutes"), (3, "rate"), (7, "seed")):
+        with pytest.raises(gr.Error, match=f"{name} of") as refused:
+            page.train_start(*good[:place], number, *good[place + 1 :])
+        assert "\n" not in str(refused.value) and len(str(refused.value)) < 250
+    with pytest.raises(gr.Error, match="whole number"):
+        page.train_go_on("digits-1", number)
+    for place in ((number, 1), (24, number)):
+        with pytest.raises(gr.Error, match=r"whole number|a step of it"):
+            page.train_draw("digits-1", *place)
+    assert page.studio.names() == ["digits-2", "digits-1"]
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_a_run_that_another_process_writes_is_looked_at_and_left_alone(
+    page: DiffusionStudio, left: Path, lang: str, warnings: list[str]
+) -> None:
+    def content() -> dict[Path, bytes]:
+        files = (path for path in left.rglob("*") if path.is_file() and path.name != ".lock")
+        return {path: path.read_bytes() for path in files}
+
+    visit, before = Visit(lang), content()
+    with Run.resume(left / "run", "diffusion"):
+        assert page.news({"runs": {"digits-9": None}})["runs"]["digits-9"]["state"] == "elsewhere"
+        for what in ("go_on", "step", "lengthen", "remove"):
+            answer = sent(page.act(visit, event(run="digits-9", what=what)), "answer")
+            assert answer["failed"] and answer["busy"] is None
+        with pytest.raises(gr.Error, match="another process is training there"):
+            page.train_go_on("digits-9")
+        # What it has drawn and learned so far is there for everybody all the while.
+        assert page.sheet({"run": "digits-9", "step": 24}) is not None
+        *_, last = page.redraw(visit, event(run="digits-9", step=24, seed=1))
+        assert "pixels" in sent(last, "drawn")
+        assert kept(page, run="digits-9", step=24, kind="png")[1]
+    assert warnings == [WORDS[lang]["in_use"]] * 4
+    assert content() == before
 
 
 def test_a_model_of_then_draws_from_other_noise_step_by_step(page: DiffusionStudio) -> None:

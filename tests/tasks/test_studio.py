@@ -429,6 +429,9 @@ def test_a_run_that_another_process_trains_is_left_alone(studio: Studio) -> None
         assert studio.status("digits-1").state == "elsewhere"
         with pytest.raises(InUse, match="another process is training there"):
             studio.go_on("digits-1")
+        with pytest.raises(InUse, match="another process is training there"):
+            studio.lengthen("digits-1", 5)
+        assert studio.about("digits-1").choice == TINY and not (folder / "process.log").exists()
         with pytest.raises(InUse, match="stop it first"):
             studio.remove("digits-1")
     assert studio.status("digits-1").state == "stopped"
