@@ -458,6 +458,57 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     assert not list(killed.rglob("*.part"))
 
 
+def test_a_run_that_another_process_teaches_is_left_alone_and_can_be_drawn_with(
+    tmp_path: Path, teacher: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, grid = tmp_path / "run", tmp_path / "grid.png"
+    at_work = train_few_steps("digits", out, recipe_of("direct", teacher), device="cpu")
+    while next(at_work).step.number < 10:  # it has saved what it had at 8
+        pass
+    before = (out / "checkpoint.safetensors").read_bytes()
+    for arguments in (("--resume",), ("--from", teacher, "--data", "digits")):
+        ended = cli.main(["train", "few-steps", "--out", str(out), *map(str, arguments)])
+        line = capsys.readouterr().err
+        assert ended == 1 and len(line.strip().splitlines()) == 1
+        assert ("another process is training there" in line) == (arguments == ("--resume",))
+    assert cli.main(["sample", str(out), "--count", "2", "--out", str(grid)]) == 0
+    assert grid.is_file() and (out / "checkpoint.safetensors").read_bytes() == before
+    assert [report.step.number for report in at_work] == list(range(11, 21))
+
+
+def together(*arguments: object) -> None:
+    """Teach in two processes, as torchrun starts them."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc-per-node", "2", "-m", "mmfm", "train", "few-steps"]
+    done = subprocess.run(
+        [*command, *map(str, arguments), "--device", "cpu"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@EVERY
+def test_torchrun_teaches_as_well_as_one_process(
+    method: str, tmp_path: Path, teacher: Path, trained: dict[str, Path]
+) -> None:
+    out, recipe = tmp_path / "run", write_recipe(tmp_path / "tiny.toml", method)
+    together("--from", teacher, "--data", "digits", "--recipe", recipe, "--out", out)
+    ours, one = ([row["loss"] for row in rows(folder)] for folder in (out, trained[method]))
+    assert len(ours) == len(one) == 20
+    if method == "direct":  # whoever walks its ways: each hangs on its number alone
+        assert ours == pytest.approx(one, rel=1e-3)
+    else:  # each process draws noises of its own
+        assert sum(ours) == pytest.approx(sum(one), rel=0.5)
+    assert load_denoiser(str(out)).sampling == load_denoiser(str(trained[method])).sampling
+    assert (out / "learning.gif").is_file() and not list(out.rglob("*.part"))
+    together("--out", out, "--resume", "--steps", 22)
+    assert [row["step"] for row in rows(out)] == list(range(1, 23))
+
+
 # --- what a newcomer gets wrong -------------------------------------------------------------------
 
 
