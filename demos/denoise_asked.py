@@ -6,7 +6,7 @@ None of it is taken on trust: a drawing is so many bytes, a number lies between 
 import base64
 import binascii
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,16 +82,19 @@ def as_asked(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) -> 
     size = den.config.image_size
     drawing = as_drawing(told.get("drawing"), size, say)
     hidden = as_hidden(told.get("hidden"), size, say)
-    switch_at = told.get("switch_at")
-    guidance = as_number(told, "guidance", say) if den.config.classes else None
+    noise, steps = as_way(told, den, say)
+    label, label_after = (as_label(told.get(name), den, say) for name in ("label", "label_after"))
+    switch_at = as_switch(told, steps, say)
+    if not den.guidable and None in (label, label if switch_at is None else label_after):
+        raise Told(say["must_tell"].format(labels=_listed(names_of(den))))
     wish = Wish(
-        noise=as_number(told, "noise", say),
-        label=as_label(told.get("label"), den, say),
-        label_after=as_label(told.get("label_after"), den, say),
-        switch_at=None if switch_at is None else as_number(told, "switch_at", say),
-        steps=as_whole(told, "steps", say),
+        noise=noise,
+        label=label,
+        label_after=label_after,
+        switch_at=switch_at,
+        steps=steps,
         sampler=as_sampler(told.get("sampler"), den, say),
-        guidance=guidance,
+        guidance=as_guidance(told, den, say),
         seed=as_whole(told, "seed", say),
         hidden=None if hidden is None else rearrange(hidden, "y x -> 1 1 y x"),
     )
@@ -140,13 +143,56 @@ def as_whole(told: Mapping[str, Any], name: str, say: Mapping[str, str]) -> int:
     return int(value)
 
 
+def as_way(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) -> tuple[float, int]:
+    """Read how much noise there is to begin with and in how many steps it goes.
+
+    Of a model that leaps only such ways are walked as it was taught.
+    """
+    noise, steps = as_number(told, "noise", say), as_whole(told, "steps", say)
+    most = leaps(den)
+    if most == 0:
+        return noise, steps
+    given, noise = noise, _begun(noise, most)
+    if abs(given - noise) > 0.005:  # a third is also said as 33 per cent
+        share = f"{1 / most:.0%}"
+        raise Told(say["wrong_leap"].format(most=most, share=share, value=f"{given:.1%}"))
+    known = _taught(noise, most)
+    if steps not in known:
+        listed = _listed([str(number) for number in known])
+        raise Told(say["wrong_steps"].format(share=f"{noise:.0%}", steps=listed, value=steps))
+    return noise, steps
+
+
+def as_switch(told: Mapping[str, Any], steps: int, say: Mapping[str, str]) -> float | None:
+    """Read after which share of the way another label is told; None: never."""
+    if told.get("switch_at") is None:
+        return None
+    switch_at = as_number(told, "switch_at", say)
+    if steps == 1:
+        raise Told(say["switch_one"])
+    return switch_at
+
+
+def as_guidance(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) -> float | None:
+    """Read how strongly a model is guided; None for one that has no labels."""
+    if not den.config.classes:
+        return None
+    guidance = as_number(told, "guidance", say)
+    if guidance != 1 and not den.guidable:
+        raise Told(say["no_guidance"])
+    return guidance
+
+
 def as_label(label: object, den: Denoiser, say: Mapping[str, str]) -> str | None:
     """Read one of the model's labels, or none."""
     names = names_of(den)
     if label is not None and label not in names:
-        known = ", ".join(names[:20]) or "-"
-        raise Told(say["no_label"].format(label=f"{label!s:.20}", labels=known))
+        raise Told(say["no_label"].format(label=f"{label!s:.20}", labels=_listed(names)))
     return None if label is None else str(label)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) or "-"
 
 
 def as_sampler(sampler: object, den: Denoiser, say: Mapping[str, str]) -> str:
@@ -168,6 +214,47 @@ def _decoded(text: object, count: int) -> bytes | None:
     return data if len(data) == count else None
 
 
+# --- what a model was taught ----------------------------------------------------------------------
+
+
+def untold(den: Denoiser) -> str | None:
+    """What a model is told where nobody says anything: nothing, if it ever drew so."""
+    return None if den.guidable else names_of(den)[0]
+
+
+def leaps(den: Denoiser) -> int:
+    """In how many leaps of one length a model goes from noise to a picture; 0: it walks freely.
+
+    What it draws best in is all that it says of what it was taught. A consistency model leaps
+    from anywhere.
+    """
+    return usual(den).steps if den.config.jumps == "anywhere" else 0
+
+
+def as_taught(noise: Any, steps: Any, den: Denoiser) -> tuple[Any, Any]:
+    """The nearest way to this one that a model was taught; nonsense stays what it is."""
+    most = leaps(den)
+    if most == 0 or type(noise) not in (int, float) or not 0 <= noise <= 1:
+        return noise, steps
+    noise = _begun(noise, most)
+    known = _taught(noise, most)
+    return noise, steps if steps in known else known[-1]
+
+
+def _begun(noise: float, most: int) -> float:
+    """The noise nearest to this at which one of so many leaps begins."""
+    return max(1, round(noise * most)) / most
+
+
+def _taught(noise: float, most: int) -> list[int]:
+    """In how many steps it goes from there: in the leaps that are left, all of one length.
+
+    The whole way it also goes in fewer and longer ones.
+    """
+    left = round(noise * most)
+    return [n for n in range(1, most + 1) if most % n == 0] if left == most else [left]
+
+
 # --- settings of another model --------------------------------------------------------------------
 
 
@@ -179,12 +266,14 @@ def refitted(told: Mapping[str, Any], den: Denoiser) -> dict[str, Any]:
     best, names = usual(den), names_of(den)
     fitted = {**told, **_resized(told, den.config.image_size)}
     for name in ("label", "label_after"):
-        fitted[name] = told.get(name) if told.get(name) in names else None
-    if not names:
-        fitted["switch_at"] = None
+        fitted[name] = told.get(name) if told.get(name) in names else untold(den)
     if told.get("sampler") not in samplers_of(den):
         fitted |= {"sampler": best.sampler, "steps": best.steps}
-    if told.get("guidance") is None:  # the other one had no labels to be guided to
+    fitted["noise"], fitted["steps"] = as_taught(told.get("noise"), fitted.get("steps"), den)
+    if not names or fitted["steps"] == 1:
+        fitted["switch_at"] = None
+    # None: the other one had no labels to be guided to.
+    if told.get("guidance") is None or not den.guidable:
         fitted["guidance"] = best.guidance
     return fitted
 
@@ -227,16 +316,16 @@ def from_link(query: Mapping[str, str], den: Denoiser) -> dict[str, Any]:
     best, names, samplers = usual(den), names_of(den), samplers_of(den)
     label, after, sampler = (query.get(name) for name in ("label", "after", "sampler"))
     few = best.steps if den.config.jumps != "none" else max(best.steps, STEPS)
-    guidance = query.get("guidance", "")
+    guidance = real_number(query.get("guidance", ""), *LIMITS["guidance"], best.guidance)
     when = whole_number(query.get("when"), 0, 100, WHEN) / 100
     return {
         "digit": whole_number(query.get("digit"), 0, 9, DIGIT),
         "noise": whole_number(query.get("noise"), 5, 100, NOISE) / 100,
-        "label": label if label in names else None,
-        "label_after": after if after in names else None,
+        "label": label if label in names else untold(den),
+        "label_after": after if after in names else untold(den),
         "switch_at": when if "after" in query and names else None,
         "steps": whole_number(query.get("steps"), 1, int(LIMITS["steps"][1]), few),
         "sampler": sampler if sampler in samplers else best.sampler,
-        "guidance": real_number(guidance, *LIMITS["guidance"], best.guidance),
+        "guidance": guidance if den.guidable else best.guidance,
         "seed": whole_number(query.get("seed"), 0, int(LIMITS["seed"][1]), 0),
     }

@@ -43,8 +43,8 @@ WORDS: dict[str, dict[str, str]] = {
         "noise_most": "Almost nothing is left. What comes back is mostly the model’s own idea.",
         "noise_all": "Nothing of it is left. Whatever comes back, the model has made up.",
         "noise_erased": "An erased part begins as pure noise. All else stays as you drew it.",
-        "noise_leaps": "This model was made to leap to a picture out of pure noise. From here it "
-        "may never have been taught to go, and what comes back may be poor.",
+        "noise_leaps": "This model was taught {count} leaps of equal length, and sets out only "
+        "where one of them begins. So its noise goes in steps of {share}.",
         # the way back
         "step_watch": "Watch what comes back",
         "guess_back": "Your guess: will your {digit} come back as {a} {digit}?",
@@ -107,6 +107,7 @@ WORDS: dict[str, dict[str, str]] = {
         "more": "What else you can change",
         "tell": "What it is told",
         "tell_note": "Told nothing, it goes by what it sees. Told a digit, it looks for that one.",
+        "tell_always": "This model has never drawn without a label, so it is always told one.",
         "label": "Digit",
         "label_name": "While it works, it is told",
         "nothing_option": "Nothing",
@@ -114,16 +115,23 @@ WORDS: dict[str, dict[str, str]] = {
         "label_after": "Later digit",
         "after_name": "And later",
         "switch_at": "Time of the change",
+        "switch_one": "In a single step nothing can change on the way.",
         "when_name": "After {share} of the way",
         "guidance": "Guidance",
         "guidance_name": "Guidance: {guidance}",
         "guidance_note": "At 1 it listens as it has learned to. Above, it overdoes it: "
         "clearer, but all alike.",
         "guidance_idle": "Has no effect as long as it is told nothing.",
+        "guidance_built": "It learned from a model that was guided as it draws best, so that "
+        "is in it at 1. Above, it is guided once more.",
+        "guidance_none": "Guidance stays at 1, where there is none: it would lead away from what "
+        "this model draws untold, and it never did.",
         "walk": "How it walks",
         "steps": "Steps",
         "steps_name": "Steps: {steps}",
         "steps_note": "Few steps are long leaps. Try 2, and watch what it thinks at the first one.",
+        "steps_leaps": "Made for very few steps, {most} at the most. From less noise it takes "
+        "those that are left.",
         "sampler": "Sampler",
         "sampler_ddpm": "DDPM: takes away too much and throws in new noise, at every step.",
         "sampler_ddim": "DDIM: keeps its guess and puts a little less of the same noise over it.",
@@ -153,6 +161,13 @@ WORDS: dict[str, dict[str, str]] = {
         "out_of_range": "{name} lies between {low} and {high}, not at {value}",
         "not_whole": "{name} is a whole number, not {value}",
         "no_label": "The model knows no {label}; it knows {labels}",
+        "must_tell": "This model has never drawn without a label; tell it one of {labels}",
+        "no_guidance": "This model has never drawn without a label, so it cannot be guided; leave "
+        "the guidance at 1",
+        "wrong_leap": "This model was taught {most} leaps of equal length; take noise in steps of "
+        "{share}, not {value}",
+        "wrong_steps": "Steps: from {share} of noise this model was taught to go in {steps}, not "
+        "in {value}",
         "no_sampler": "There is no sampler {name} for this model; there are {samplers}",
         "no_model": "There is no model {name} on this page",
         "forgotten": "The server has forgotten this one. Bring it back once more, then save it.",
@@ -219,8 +234,8 @@ WORDS: dict[str, dict[str, str]] = {
         "noise_most": "남은 것이 거의 없어요. 돌아오는 것은 대부분 모델의 생각이에요.",
         "noise_all": "그림은 흔적도 없어요. 무엇이 돌아오든 모델이 지어낸 거예요.",
         "noise_erased": "지운 곳은 언제나 순수한 노이즈에서 시작해요. 나머지는 그린 그대로 남아요.",
-        "noise_leaps": "순수한 노이즈에서 그림으로 한 번에 뛰도록 만든 모델이에요. 여기서 출발하는 "
-        "법은 배우지 않았을 수 있어서, 돌아오는 그림이 엉성할 수 있어요.",
+        "noise_leaps": "같은 길이로 {count}번 뛰는 법을 배운 모델이에요. 뛰기가 시작되는 곳에서만 "
+        "출발할 수 있어서 노이즈는 {share} 간격으로 바뀌어요.",
         "step_watch": "무엇이 돌아오는지 봐요",
         "guess_back": "맞혀 보세요. 이만한 노이즈에서 {digit} 그대로 돌아올까요?",
         "guess_told": "맞혀 보세요. 이 그림의 끝은 {digit}일까요?",
@@ -281,6 +296,7 @@ WORDS: dict[str, dict[str, str]] = {
         "more": "더 바꿔 볼 수 있는 것",
         "tell": "모델에게 알려 주기",
         "tell_note": "알려 주지 않으면 보이는 대로 가요. 숫자를 알려 주면 그 숫자를 찾아요.",
+        "tell_always": "이름 없이 그려 본 적이 없는 모델이라 언제나 하나를 알려 줘요.",
         "label": "숫자",
         "label_name": "그리는 동안 알려 줄 숫자",
         "nothing_option": "없음",
@@ -288,16 +304,23 @@ WORDS: dict[str, dict[str, str]] = {
         "label_after": "나중 숫자",
         "after_name": "나중에 알려 줄 숫자",
         "switch_at": "바꾸는 때",
+        "switch_one": "한 걸음으로는 도중에 바꿀 수 없어요.",
         "when_name": "{share} 지점부터",
         "guidance": "가이던스",
         "guidance_name": "가이던스 {guidance}",
         "guidance_note": "1이면 배운 만큼만 따라요. 더 크면 지나치게 따라서 또렷하지만 "
         "다 비슷해져요.",
         "guidance_idle": "아무것도 알려 주지 않으면 효과가 없어요.",
+        "guidance_built": "가장 잘 그리도록 이끈 모델에게서 배워서 1에 이미 그 효과가 들어 있어요. "
+        "더 크면 한 번 더 이끌어요.",
+        "guidance_none": "가이던스는 없는 것과 같은 1로 두었어요. 아무것도 듣지 않고 그릴 때에서 "
+        "멀어지는 방법인데, 이 모델은 그렇게 그려 본 적이 없어요.",
         "walk": "걷는 방법",
         "steps": "걸음 수",
         "steps_name": "걸음 수 {steps}",
         "steps_note": "걸음이 적으면 멀리 뛰어요. 2로 두고 첫걸음의 생각을 보세요.",
+        "steps_leaps": "아주 적은 걸음을 위해 만든 모델이라 많아야 {most}걸음이에요. 노이즈가 "
+        "적으면 남은 걸음만 걸어요.",
         "sampler": "샘플러",
         "sampler_ddpm": "DDPM: 걸음마다 조금 더 걷어 내고 새 노이즈를 뿌려요.",
         "sampler_ddim": "DDIM: 짐작은 그대로 두고, 같은 노이즈를 조금 덜 덮어요.",
@@ -324,6 +347,12 @@ WORDS: dict[str, dict[str, str]] = {
         "out_of_range": "{name}: {low}부터 {high}까지 쓸 수 있어요. 받은 값은 {value}",
         "not_whole": "{name}: 정수만 쓸 수 있어요. 받은 값은 {value}",
         "no_label": "모델이 모르는 이름이에요: {label}. 아는 것은 {labels}",
+        "must_tell": "이름 없이 그려 본 적이 없는 모델이에요. 하나를 알려 주세요: {labels}",
+        "no_guidance": "이름 없이 그려 본 적이 없는 모델이라 가이던스를 쓸 수 없어요. 1로 두세요",
+        "wrong_leap": "같은 길이로 {most}번 뛰는 법을 배운 모델이에요. 노이즈는 {share} 간격으로만 "
+        "쓸 수 있어요. 받은 값은 {value}",
+        "wrong_steps": "걸음 수: 노이즈 {share}에서 이 모델이 배운 것은 {steps}뿐이에요. 받은 값은 "
+        "{value}",
         "no_sampler": "이 모델에 쓸 수 없는 샘플러예요: {name}. 쓸 수 있는 것은 {samplers}",
         "no_model": "이 페이지에 없는 모델이에요: {name}",
         "forgotten": "서버가 이 결과를 잊었어요. 한 번 더 되살린 다음 저장해 주세요.",

@@ -29,15 +29,42 @@ function bits(hidden) {
 
 // --- what is wished ------------------------------------------------------------------------------
 
-// A part that was erased begins with nothing but noise, whatever the slider says.
-const noiseNow = (erased) => (erased ? 1 : settings.noise);
+// A part that was erased begins with nothing but noise, whatever the slider says; a model that
+// leaps begins where one of its leaps does.
+function noiseNow(erased) {
+  const { leaps } = data;
+  if (erased) return 1;
+  return leaps ? Math.max(1, Math.round(settings.noise * leaps)) / leaps : settings.noise;
+}
+
+// From there such a model takes the leaps that are left; the whole way also in fewer.
+function stepsNow(share) {
+  const { leaps } = data;
+  if (!leaps) return settings.steps;
+  if (share < 1) return Math.round(share * leaps);
+  return leaps % settings.steps ? leaps : settings.steps;
+}
+
+// When the other label is told: between two steps, or it would be told from the start or never.
+function switchNow(steps) {
+  if (settings.switch_at === null || steps < 2) return null;
+  return Math.min(Math.max(settings.switch_at, 1 / steps), 1 - 1 / steps);
+}
+
+// All that is set, as it will be asked for.
+function wished(erased) {
+  const noise = noiseNow(erased);
+  const steps = stepsNow(noise);
+  return { ...settings, noise, steps, switch_at: switchNow(steps) };
+}
 
 // Whatever another model does not know gives way to what it does.
 function fitSettings() {
-  const { labels, samplers, opening } = data;
+  const { labels, samplers, opening, untold } = data;
   for (const name of ["label", "label_after"]) {
-    if (!labels.includes(settings[name])) settings[name] = null;
+    if (!labels.includes(settings[name])) settings[name] = untold;
   }
+  if (!data.guidable) settings.guidance = opening.guidance;
   if (!labels.length) settings.switch_at = null;
   if (!samplers.includes(settings.sampler)) {
     Object.assign(settings, { sampler: opening.sampler, steps: opening.steps });
@@ -87,19 +114,20 @@ function question() {
   const say = data.words;
   if (!data.reader) return null;
   const { erased } = compose();
+  const { label, label_after, noise: share, switch_at } = wished(erased);
   const drawn = reads && reads[1] >= 0.5 ? reads[0] : null;
-  const told = settings.switch_at !== null ? settings.label_after : settings.label;
-  const target = told ?? (noiseNow(erased) < 1 || erased ? drawn : null);
+  const told = switch_at !== null ? label_after : label;
+  const target = told ?? (share < 1 || erased ? drawn : null);
   if (target === null) return null;
   const words =
-    settings.switch_at !== null && told !== null
+    switch_at !== null && told !== null
       ? say.guess_switched
       : told !== null
         ? say.guess_told
         : erased
           ? say.guess_filled
           : say.guess_back;
-  return { target, text: fill(words, { a: a(target), digit: target, share: percent(settings.noise) }) };
+  return { target, text: fill(words, { a: a(target), digit: target, share: percent(share) }) };
 }
 
 function drawQuestion() {
@@ -144,14 +172,14 @@ function go() {
   }
   lift();
   const { ink, hidden, erased } = compose();
-  const share = noiseNow(erased);
+  const asked = wished(erased);
+  const share = asked.noise;
   const drawn = ink.reduce((sum, value) => sum + value, 0) / 255;
   if (share < 1 && (drawn * 784) / ink.length < data.limits.least_ink) {
     status(data.words.empty);
     parts.pad.focus();
     return;
   }
-  const asked = { ...settings, noise: share };
   const wanted = question();
   turn += 1;
   clearTimeout(asking);
@@ -160,7 +188,8 @@ function go() {
     asked,
     channels: data.channels,
     frames: [],
-    total: settings.steps,
+    total: asked.steps,
+    fresh: data.jumps === "picture" || ["ddpm", "dpm++sde"].includes(asked.sampler),
     at: -1,
     seen: -1,
     live: true,
@@ -211,21 +240,36 @@ function drawAll() {
 function drawGo(erased) {
   const say = data.words;
   const live = Boolean(run?.live);
-  const share = noiseNow(erased);
+  const { noise: share, steps, switch_at } = wished(erased);
   parts.go.textContent = live ? say.stop : erased ? say.fill_in : share === 1 ? say.from_noise : say.go;
   parts.go.classList.toggle("stop", live);
   parts.triptych.setAttribute("aria-busy", String(live));
-  parts.noise.disabled = erased;
+  parts.noise.disabled = erased || data.leaps === 1;
   parts.noise.value = Math.round(share * 100);
   parts.noiseName.textContent = fill(say.noise_name, { share: percent(share) });
   parts.noise.setAttribute("aria-valuetext", parts.noiseName.textContent);
   parts.noiseNote.textContent = erased ? say.noise_erased : noiseWords(share);
+  parts.steps.value = steps;
+  parts.steps.disabled = data.leaps > 0 && share < 1;
+  parts.stepsName.textContent = fill(say.steps_name, { steps });
+  if (data.labels.length) drawSwitch(steps, switch_at);
+}
+
+function drawSwitch(steps, switch_at) {
+  const say = data.words;
+  parts.switched.checked = switch_at !== null;
+  parts.switched.disabled = steps < 2;
+  parts.later.hidden = switch_at === null;
+  parts.single.hidden = steps > 1;
+  parts.when.value = Math.round((switch_at ?? 0.5) * 100);
+  parts.whenName.textContent = fill(say.when_name, { share: percent(switch_at ?? 0.5) });
+  parts.when.setAttribute("aria-valuetext", parts.whenName.textContent);
 }
 
 function noiseWords(share) {
   const say = data.words;
-  // From anywhere else than pure noise it was not taught to leap.
-  if (data.leaps && share < 1) return say.noise_leaps;
+  const { leaps } = data;
+  if (leaps && share < 1) return fill(say.noise_leaps, { count: leaps, share: percent(1 / leaps) });
   if (share < 0.35) return say.noise_little;
   if (share < 0.6) return say.noise_some;
   if (share < 0.8) return say.noise_much;
@@ -234,29 +278,28 @@ function noiseWords(share) {
 
 function drawSettings() {
   const say = data.words;
-  const { label, label_after, switch_at, steps, sampler, guidance, seed } = settings;
-  const switched = switch_at !== null;
+  const { label, label_after, sampler, guidance, seed } = settings;
   if (data.labels.length) {
     parts.label.value = label ?? "";
     parts.label_after.value = label_after ?? "";
-    parts.switched.checked = switched;
-    parts.later.hidden = !switched;
-    parts.when.value = Math.round((switch_at ?? 0.5) * 100);
-    parts.whenName.textContent = fill(say.when_name, { share: percent(switch_at ?? 0.5) });
-    parts.when.setAttribute("aria-valuetext", parts.whenName.textContent);
     parts.guidance.value = guidance;
     const number = new Intl.NumberFormat(data.lang).format(guidance);
     parts.guidanceName.textContent = fill(say.guidance_name, { guidance: number });
-    const heeded = label !== null || (switched && label_after !== null);
-    parts.guidanceNote.textContent = heeded ? say.guidance_note : say.guidance_idle;
+    parts.guidanceNote.textContent = guidanceWords();
   }
-  parts.steps.value = steps;
-  parts.stepsName.textContent = fill(say.steps_name, { steps });
   parts.sampler.value = sampler;
   const [, about] = (say[`sampler_${sampler}`] ?? "").split(/: (.*)/s);
   parts.samplerNote.textContent = about ?? "";
   parts.seed.value = seed;
   drawGo(compose().erased);
+}
+
+function guidanceWords() {
+  const say = data.words;
+  const { label, label_after, switch_at } = settings;
+  if (!data.guidable) return say.guidance_none;
+  if (label === null && (switch_at === null || label_after === null)) return say.guidance_idle;
+  return data.jumps === "none" ? say.guidance_note : say.guidance_built;
 }
 
 // --- building ------------------------------------------------------------------------------------
@@ -368,9 +411,10 @@ function build() {
   );
 
   // --- 2 and 3: noise, and the way back ---
-  const { limits } = data;
+  const { leaps, limits } = data;
   const [least, most] = limits.noise;
-  const bury = slider("noise", 100 * least, 100 * most, 1, (value) => set("noise", value / 100));
+  const [first, apart] = leaps ? [100 / leaps, 100 / leaps] : [100 * least, 1];
+  const bury = slider("noise", first, 100 * most, apart, (value) => set("noise", value / 100));
   parts.noiseNote = make("p", { class: "note" });
   parts.asked = make("span", { id: "denoise_question" });
   parts.yes = button("guess", say.yes, () => take(true));
@@ -450,7 +494,8 @@ function build() {
   );
 
   // --- what else can be set ---
-  const named = [["", say.nothing_option], ...data.labels.map((label) => [label, label])];
+  const nothing = data.untold === null ? [["", say.nothing_option]] : [];
+  const named = [...nothing, ...data.labels.map((label) => [label, label])];
   parts.switched = make("input", {
     type: "checkbox",
     role: "switch",
@@ -462,9 +507,10 @@ function build() {
     "div",
     { class: "group" },
     make("h3", {}, say.tell),
-    make("p", { class: "note" }, say.tell_note),
+    make("p", { class: "note" }, data.untold === null ? say.tell_note : say.tell_always),
     select("label", say.label_name, named, (value) => set("label", value || null)),
     make("label", { class: "flag", for: "denoise_switched" }, parts.switched, say.switched),
+    (parts.single = make("p", { class: "note" }, say.switch_one)),
     (parts.later = make(
       "div",
       { class: "later" },
@@ -474,14 +520,15 @@ function build() {
     slider("guidance", ...limits.guidance, 0.05, (value) => set("guidance", value)),
     parts.guidanceNote,
   );
+  parts.guidance.disabled = !data.guidable;
   parts.samplerNote = make("p", { class: "note sentence" });
   const samplers = data.samplers.map((sampler) => [sampler, samplerName(sampler)]);
   const walk = make(
     "div",
     { class: "group" },
     make("h3", {}, say.walk),
-    slider("steps", ...limits.steps, 1, (value) => set("steps", value)),
-    make("p", { class: "note" }, say.steps_note),
+    slider("steps", 1, leaps || limits.steps[1], 1, (value) => set("steps", value)),
+    make("p", { class: "note" }, leaps ? fill(say.steps_leaps, { most: leaps }) : say.steps_note),
     select("sampler", say.sampler, samplers, (value) => set("sampler", value)),
     parts.samplerNote,
   );
@@ -536,7 +583,7 @@ function build() {
 }
 
 function switchOver(on) {
-  if (on && settings.label_after === null) {
+  if (on && [null, settings.label].includes(settings.label_after)) {
     // To something else, or nothing would be seen of it.
     const { labels } = data;
     const now = settings.label ?? reads?.[0] ?? null;

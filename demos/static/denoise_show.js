@@ -163,8 +163,7 @@ function drawShown() {
         data.labels.length ? ` ${told}` : ""
       }`;
   parts.thought.text.textContent = (end ? say.thought_end : say.thought_text) + readWords(frame.reads);
-  const fresh = ["ddpm", "dpm++sde"].includes(run.asked.sampler);
-  parts.removed.text.textContent = `${say.removed_text}${fresh ? ` ${say.removed_fresh}` : ""}`;
+  parts.removed.text.textContent = `${say.removed_text}${run.fresh ? ` ${say.removed_fresh}` : ""}`;
 
   const words = end ? say.at_end : fill(say.at_step, place);
   parts.scrubber.max = lastSeen();

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import shutil
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -26,10 +27,10 @@ from mmfm.demos.denoise import OutOfTheNoise, Visit
 from mmfm.demos.denoise_asked import LIMITS, NAMES, as_asked, from_link, refitted, usual
 from mmfm.demos.page import Context
 from mmfm.demos.words_denoise import WORDS
-from PIL import Image, ImageDraw, ImageSequence
+from PIL import Image, ImageDraw, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from mmfm import keepsakes
+from mmfm import hub, keepsakes
 from mmfm.diffusion.samplers import SAMPLERS
 from mmfm.errors import BadInput, NotHere
 from mmfm.models.checkpoints import save_denoiser
@@ -222,6 +223,7 @@ def test_a_way_that_was_stopped_is_not_forgotten_when_a_later_one_is(
         {"guidance": -1}, {"guidance": 9}, {"guidance": math.nan}, {"guidance": []},
         {"seed": -1}, {"seed": 2**31}, {"seed": 0.5}, {"seed": "x"},
         {"switch_at": 2}, {"switch_at": math.nan}, {"switch_at": {}},
+        {"switch_at": 0.5, "steps": 1},
         {"label": "ten"}, {"label": 7}, {"label": ["7"]}, {"label_after": "<b>"},
         {"sampler": "guess"}, {"sampler": None}, {"sampler": ["euler"]},
         {"drawing": None}, {"drawing": ""}, {"drawing": SEVEN[:-4]}, {"drawing": "%" * len(SEVEN)},
@@ -350,7 +352,8 @@ def test_a_model_that_draws_no_digits_is_not_read_by_the_reader_of_digits(
     assert stage["labels"] == ["red", "blue"] and not stage["reader"]
 
 
-def test_a_network_of_diffusers_is_walked_and_taken_away_as_ours_are(tmp_path: Path):
+def stock(folder: Path, **options: Any) -> OutOfTheNoise:
+    """The page with a small network of diffusers', as it is saved there."""
     net = UNet2DModel(
         sample_size=28,
         in_channels=1,
@@ -361,11 +364,16 @@ def test_a_network_of_diffusers_is_walked_and_taken_away_as_ours_are(tmp_path: P
         attention_head_dim=8,
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        **options,
     )
-    folder = tmp_path / "stock"
     DDPMPipeline(net, DDPMScheduler()).save_pretrained(folder)
-    other = OutOfTheNoise(Context("cpu", str(folder)))
-    assert other.names[0] == str(folder)
+    page = OutOfTheNoise(Context("cpu", str(folder)))
+    assert page.names[0] == str(folder)
+    return page
+
+
+def test_a_network_of_diffusers_is_walked_and_taken_away_as_ours_are(tmp_path: Path):
+    other = stock(tmp_path / "stock")
     visit = other.first_visit("en")
     stage = other.show(visit)[4]
     assert stage["size"] == 28 and stage["labels"] == [] and not stage["leaps"]
@@ -376,6 +384,150 @@ def test_a_network_of_diffusers_is_walked_and_taken_away_as_ours_are(tmp_path: P
         assert as_image(last["end"]).shape == (28, 28, 1)
         for kind in ("png", "gif"):
             assert keepsakes.about(kept(other, visit, kind, turn))["noise"] == noise
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_a_model_that_never_drew_untold_is_always_told_a_label_and_never_guided(
+    lang: str, tmp_path: Path, warnings: list[str]
+):
+    """A network of labels without one that stands for none in particular."""
+    other, say = stock(tmp_path / "stock", num_class_embeds=3), WORDS[lang]
+    visit = other.first_visit(lang, {"guidance": "3", "after": "", "label": "9"})
+    stage = other.show(visit)[4]
+    assert (stage["labels"], stage["untold"], stage["guidable"]) == (["0", "1", "2"], "0", False)
+    opening = visit.opening
+    assert (opening["label"], opening["label_after"], opening["guidance"]) == ("0", "0", 1.0)
+    good = {"sampler": "ddim", "steps": 2, "label": "1", "guidance": 1.0}
+    *_, last = walked(other, visit, **good)
+    assert last["over"] and [frame["label"] for frame in last["frames"]] == ["1", "1"]
+    switched = {**good, "label_after": "2", "switch_at": 0.5}
+    *_, last = walked(other, visit, turn=2, **switched)
+    assert [frame["label"] for frame in last["frames"]] == ["1", "2"]
+    must = say["must_tell"].format(labels="0, 1, 2")
+    for wrong, words in (
+        ({"guidance": 1.5}, say["no_guidance"]),
+        ({"label": None}, must),
+        ({"switch_at": 0.5}, must),
+    ):
+        assert walked(other, visit, turn=3, **{**good, **wrong})[-1] == {"turn": 3, "failed": True}
+        assert warnings[-1] == words
+    # What a model drew that can be told nothing comes back as far as this one can draw it.
+    den = other.den(other.names[0])
+    fitted = as_asked(refitted({**WISH, "model": "gone", "guidance": 2.0}, den), den, say).wish
+    assert (fitted.label, fitted.guidance) == ("0", 1.0)
+    _, told = next(other.answer(None, 1, "", "", None, 2, "", None, 0, None))
+    assert (told["label"], told["guidance"]) == ("0", 1.0)
+
+
+# --- models for few steps -------------------------------------------------------------------------
+
+
+def quick(folder: Path, **config: Any) -> OutOfTheNoise:
+    """The page with a model that was made for two steps, of random weights."""
+    shape = {"widths": (8, 8), "depths": (1, 1), "attention": (), "embed": 16}
+    den = Denoiser(
+        DenoiserConfig(**{**shape, "jumps": "anywhere", **config}),
+        tuple("0123456789"),
+        {"sampler": "jump", "steps": 2},
+    )
+    draw = torch.Generator().manual_seed(1)
+    for weight in den.parameters():
+        weight.data += 0.1 * torch.randn(weight.shape, generator=draw)
+    save_denoiser(den, folder)
+    return OutOfTheNoise(Context("cpu", str(folder)))
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> OutOfTheNoise:
+    return quick(tmp_path_factory.mktemp("models") / "fast")
+
+
+LEAP: dict[str, Any] = {"sampler": "jump", "steps": 2, "noise": 1, "guidance": 1.0}
+
+
+def test_a_model_for_few_steps_goes_the_ways_that_it_was_taught(fast: OutOfTheNoise):
+    visit = fast.first_visit("en")
+    stage = fast.show(visit)[4]
+    assert (stage["leaps"], stage["jumps"], stage["samplers"]) == (2, "anywhere", ["jump"])
+    for turn, (noise, steps, shares) in enumerate(
+        [(1, 2, [1, 0.5]), (1, 1, [1]), (0.5, 1, [0.5])], start=1
+    ):
+        *_, last = walked(fast, visit, turn, **{**LEAP, "noise": noise, "steps": steps})
+        assert [frame["share"] for frame in last["frames"]] == pytest.approx(shares)
+        assert as_image(last["end"]).shape == (28, 28, 1)
+        for kind in ("png", "gif"):
+            assert keepsakes.about(kept(fast, visit, kind, turn))["noise"] == noise
+
+
+def test_a_model_for_few_steps_is_told_guided_and_fills_in_as_others_are(fast: OutOfTheNoise):
+    visit = fast.first_visit("en")
+    told = {**LEAP, "label": "7", "label_after": "3", "switch_at": 0.5}
+    *_, last = walked(fast, visit, **told)
+    assert [frame["label"] for frame in last["frames"]] == ["7", "3"]
+    # It was taught by a model that was guided; guided once more it draws something else.
+    *_, again = walked(fast, visit, turn=2, **{**told, "guidance": 3.0})
+    assert again["over"] and again["end"] != last["end"]
+    *_, filled = walked(fast, visit, turn=3, **{**LEAP, "hidden": text64(np.packbits(ERASED))})
+    assert np.array_equal(as_image(filled["end"])[:16, :, 0], as_image(SEVEN)[:16, :, 0])
+    assert not np.array_equal(as_image(filled["end"])[16:], as_image(SEVEN)[16:])
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize(
+    ("wrong", "key", "values"),
+    [
+        ({"noise": 0.6}, "wrong_leap", {"most": 2, "share": "50%", "value": "60.0%"}),
+        ({"steps": 20}, "wrong_steps", {"share": "100%", "steps": "1, 2", "value": 20}),
+        ({"noise": 0.5}, "wrong_steps", {"share": "50%", "steps": "1", "value": 2}),
+        ({"steps": 1, "switch_at": 0.5}, "switch_one", {}),
+        ({"sampler": "ddim"}, "no_sampler", {"name": "ddim", "samplers": "jump"}),
+    ],
+)
+def test_what_a_model_for_few_steps_was_not_taught_is_refused_in_words(
+    wrong: dict[str, Any],
+    key: str,
+    values: dict[str, Any],
+    lang: str,
+    fast: OutOfTheNoise,
+    warnings: list[str],
+):
+    visit = fast.first_visit(lang)
+    assert walked(fast, visit, **{**LEAP, **wrong}) == [{"turn": 1, "failed": True}]
+    assert warnings == [WORDS[lang][key].format(**values)]
+
+
+def test_what_others_drew_comes_back_by_a_way_that_a_model_for_few_steps_was_taught(
+    fast: OutOfTheNoise, tmp_path: Path
+):
+    den = fast.den(fast.names[0])
+    told = {**WISH, "noise": 0.6, "steps": 20, "label": "7", "label_after": "3", "switch_at": 0.5}
+    wish = as_asked(refitted(told, den), den, SAY).wish
+    assert (wish.noise, wish.steps, wish.sampler, wish.switch_at) == (0.5, 1, "jump", None)
+    wish = as_asked(refitted({**told, "noise": 1.0}, den), den, SAY).wish
+    assert (wish.noise, wish.steps, wish.switch_at) == (1.0, 2, 0.5)
+    seven().save(tmp_path / "seven.png")
+    for noise, steps in ((1, 2), (0.5, 1)):  # a script need not say the steps
+        asked = [str(tmp_path / "seven.png"), noise, "3", "", None, None, "", None, 0, None]
+        assert next(fast.answer(*asked))[1]["steps"] == steps
+    with pytest.raises(gr.Error, match="50%, not 60"):
+        next(fast.answer(str(tmp_path / "seven.png"), 0.6, "", "", None, None, "", None, 0, None))
+
+
+def test_a_third_of_the_noise_may_be_said_in_whole_per_cents(tmp_path: Path):
+    other = quick(tmp_path / "thirds")
+    den = other.den(other.names[0])
+    den.sampling["steps"] = 3
+    wish = as_asked({**WISH, **LEAP, "noise": 0.67}, den, SAY).wish
+    assert (wish.noise, wish.steps) == (2 / 3, 2)
+
+
+def test_a_consistency_model_goes_from_anywhere_in_as_many_steps_as_one_likes(tmp_path: Path):
+    other = quick(tmp_path / "consistent", jumps="picture")
+    visit = other.first_visit("en")
+    assert other.show(visit)[4]["leaps"] == 0
+    *_, last = walked(other, visit, **{**LEAP, "noise": 0.6, "steps": 5})
+    assert last["over"] and len(last["frames"]) == 5
+    assert last["frames"][0]["share"] == pytest.approx(0.6)
 
 
 def test_a_model_whose_pictures_do_not_fit_is_refused_before_anything_is_served(tmp_path: Path):
@@ -569,6 +721,17 @@ def test_the_page_takes_denoisers_and_nothing_else():
     )  # opening it says what is wrong
 
 
+def test_the_page_begins_with_many_steps_where_a_model_for_few_is_bundled_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shelf, there = tmp_path / "mmfm.assets" / "checkpoints", hub.bundled()
+    for name, like in (("mnist-fast", "mnist-nano"), ("mnist-nano",) * 2, ("mnist-ruler",) * 2):
+        shutil.copytree(there[like], shelf / name)
+    monkeypatch.setattr(hub, "files", lambda package: tmp_path / package)
+    page = OutOfTheNoise(Context("cpu"))
+    assert page.names[:2] == ["mnist-nano", "mnist-fast"]
+
+
 def test_a_model_that_is_not_on_the_page_is_refused(
     page: OutOfTheNoise, visit: Visit, warnings: list[str]
 ):
@@ -654,6 +817,25 @@ def test_a_script_is_told_what_is_wrong(
         client.predict(*asked, api_name="/redraw")
     assert words in str(refused.value)
     assert "Traceback" not in str(refused.value) and "File" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (Image.new("L", (60, 40), 255), "nothing is drawn"),
+        (Image.new("L", (28, 28), 255), "nothing is drawn"),
+        (ImageOps.expand(Image.new("L", (26, 26), 255), 1), "full of ink"),
+        (Image.new("RGB", (1, 1)), "nothing is drawn"),
+    ],
+    ids=["paper", "ink", "nearly all ink", "a speck"],
+)
+def test_a_script_is_told_that_a_picture_is_empty_or_full(
+    picture: Image.Image, words: str, client: Client, tmp_path: Path
+):
+    picture.save(tmp_path / "sent.png")
+    asked = [handle_file(str(tmp_path / "sent.png")), 0.5, "", "", None, 4, "", None, 0, None]
+    with pytest.raises(Exception, match=words):
+        client.predict(*asked, api_name="/redraw")
 
 
 def test_only_what_is_meant_for_scripts_is_offered_to_them(client: Client):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import visitors
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from mmfm.demos import app, denoise, patches
 from mmfm.demos.page import Context
 from PIL import Image
@@ -480,7 +481,7 @@ def test_another_model_takes_the_same_drawing_at_its_own_size_and_without_labels
             visitor.close()
 
 
-def test_a_model_for_few_steps_says_that_it_was_taught_to_leap_out_of_pure_noise(
+def test_a_model_for_few_steps_can_only_be_sent_the_ways_that_it_was_taught(
     browser: Browser, tmp_path: Path
 ) -> None:
     config = DenoiserConfig(
@@ -493,15 +494,75 @@ def test_a_model_for_few_steps_says_that_it_was_taught_to_leap_out_of_pure_noise
             visitor = Visitor(browser, address, locale="en-US")
             page = visitor.open()
             note = page.locator("#denoise .watch > .note").first
-            expect(note).to_contain_text("made to leap to a picture out of pure noise")
+            steps, switched = page.locator("#denoise_steps"), page.locator("#denoise_switched")
+            single = page.locator("#denoise .more .note", has_text="In a single step")
+            # From half of the noise one leap is left, and nothing can change on the way.
+            expect(page.locator("#denoise_noise")).to_have_value("50")
+            expect(note).to_contain_text("taught 2 leaps of equal length")
+            expect(note).to_contain_text("in steps of 50%")
+            expect(steps).to_be_disabled()
+            expect(steps).to_have_value("1")
+            expect(switched).to_be_disabled()
+            expect(single).to_be_visible()
+            visitor.bring_back()
+            expect(page.locator("#denoise .summary")).to_contain_text("50% noise")
+            expect(page.locator("#denoise .summary")).to_contain_text("Jump, 1 steps")
             slide(page, "noise", 100)
             expect(note).to_contain_text("Nothing of it is left")
+            expect(steps).to_be_enabled()
+            expect(steps).to_have_value("2")
+            expect(steps).to_have_attribute("max", "2")
+            expect(single).to_be_hidden()
+            page.locator("#denoise_label").select_option("7")
+            expect(page.locator("#denoise .more")).to_contain_text("Above, it is guided once more")
+            switched.check()
+            slide(page, "when", 90)  # of two steps the second one is the only later one
+            expect(page.locator("#denoise .later .name")).to_have_text("After 50% of the way")
             visitor.bring_back()
             expect(page.locator("#denoise .summary")).to_contain_text("Jump, 2 steps")
+            expect(page.locator("#denoise .summary")).to_contain_text("told 7, from 50% on 8")
             page.locator("#denoise_model input").click()
             page.get_by_role("option", name="mnist-nano").click()
+            expect(steps).to_have_attribute("max", "100")
             slide(page, "noise", 60)
             expect(note).to_contain_text("A shadow of it at most")
+            visitor.close()
+
+
+def test_a_model_that_is_always_told_a_label_has_its_guidance_locked(
+    browser: Browser, tmp_path: Path
+) -> None:
+    net = UNet2DModel(
+        sample_size=12,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=8,
+        num_class_embeds=3,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    )
+    DDPMPipeline(net, DDPMScheduler()).save_pretrained(tmp_path / "told")
+    with pytest.MonkeyPatch.context() as patch, app.private_gradio():
+        patch.setattr(app, "pages", lambda: {"patches": patches, "denoise": denoise})
+        with visitors.serving(app.build(Context("cpu", str(tmp_path / "told")))) as address:
+            visitor = Visitor(browser, address, locale="ko-KR")
+            page = visitor.open("?guidance=3&steps=3&noise=100")
+            expect(page.locator("#denoise_label option")).to_have_text(["0", "1", "2"])
+            expect(page.locator("#denoise_guidance")).to_be_disabled()
+            expect(page.locator("#denoise_guidance")).to_have_value("1")
+            expect(page.locator("#denoise .more")).to_contain_text("언제나 하나를 알려 줘요")
+            expect(page.locator("#denoise .more")).to_contain_text("1로 두었어요")
+            page.locator("#denoise_switched").check()
+            expect(page.locator("#denoise_label_after")).to_have_value("1")
+            visitor.bring_back()
+            expect(page.locator("#denoise .summary")).to_contain_text("가이던스 1")
+            page.locator("#denoise_model input").click()
+            page.get_by_role("option", name="mnist-nano").click()
+            expect(page.locator("#denoise_guidance")).to_be_enabled()
+            expect(page.locator("#denoise_label option")).to_have_count(11)
             visitor.close()
 
 
