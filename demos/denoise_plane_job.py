@@ -130,7 +130,8 @@ class World:
         while not self.is_over and time.monotonic() < until:
             began = time.monotonic()
             # Where showing takes long, it is done more rarely: most of the time is for learning.
-            while not self.is_over and time.monotonic() < began + max(TOLD, 2 * showing):
+            teaching = max(TOLD - showing, 2 * showing)
+            while not self.is_over and time.monotonic() < began + teaching:
                 # By turns, so that all of them are seen learning at once.
                 for lesson in self._learning():
                     lesson.go_on()
