@@ -1,8 +1,8 @@
-"""Write into the card of each bundled checkpoint the checksum of its weights.
+"""Write into the card of each bundled checkpoint the checksums of its weights and its tokenizer.
 
     python .ci/seal.py [FOLDER]...
 
-The gate (tests/test_gate.py) and `mmfm doctor` hold the weights against it. Seal a checkpoint when
+The gate (tests/test_gate.py) and `mmfm doctor` hold the files against them. Seal a checkpoint when
 it has become what it shall be: a checksum that is renewed without a look guards nothing.
 """
 
@@ -11,25 +11,25 @@ import sys
 from pathlib import Path
 
 from mmfm.files import digest, write_whole
+from mmfm.tasks.doctor import CARD, sealed_files
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "assets" / "checkpoints"
 
 
 def seal(folder: Path) -> str:
     """Seal one checkpoint; what was done is said."""
-    card, checksum = folder / "README.md", digest(folder / "model.safetensors")
+    card, checksums = folder / CARD, {k: digest(path) for k, path in sealed_files(folder).items()}
     text = card.read_text(encoding="utf-8")
     head = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
     if head is None:
         raise SystemExit(f"{card}: begins with no head between two lines of ---")
-    line = f"sha256: {checksum}\n"
-    sealed, count = re.subn(r"^sha256:.*\n", line, head[1], flags=re.MULTILINE)
-    if not count:
-        sealed = head[1] + line
+    # All anew, at the end of the head: what is no longer there is no longer sealed.
+    rest = re.sub(r"^sha256[\w-]*:.*\n", "", head[1], flags=re.MULTILINE)
+    sealed = rest + "".join(f"{key}: {checksum}\n" for key, checksum in checksums.items())
     if sealed == head[1]:
-        return f"{folder.name}: as it was, {checksum[:12]}"
+        return f"{folder.name}: as it was, {checksums['sha256'][:12]}"
     write_whole(card, f"---\n{sealed}---\n{text[head.end() :]}")
-    return f"{folder.name}: {checksum[:12]}"
+    return f"{folder.name}: {checksums['sha256'][:12]}"
 
 
 if __name__ == "__main__":

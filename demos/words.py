@@ -1,6 +1,7 @@
 """What the pages say, in English and Korean; a key means the same in both."""
 
 from mmfm.errors import BadInput, MmfmError, UnreadablePicture
+from mmfm.tasks.classify import DEFAULTS
 
 # On every page.
 COMMON: dict[str, dict[str, str]] = {
@@ -67,6 +68,13 @@ COMMON: dict[str, dict[str, str]] = {
         "other_error": "오류가 났어요: {reason}",
         "no_script": "이 페이지에는 자바스크립트가 필요해요.",
     },
+}
+
+# What clip-nano knows, on the pages that it answers on; in English as the commands say it.
+KNOWS_THINGS = {
+    "en": f"This small model has seen {DEFAULTS['clip-nano']}. Drawn shapes it never saw.",
+    "ko": "이 작은 모델은 일상에서 보는 200가지쯤의 작은 사진과 이모지를 영어와 한국어로 배웠어요. "
+    "도형 그림은 본 적이 없어요.",
 }
 
 PATCHES: dict[str, dict[str, str]] = {

@@ -1,5 +1,7 @@
 """What the Meaning Map says, in English and Korean; a key means the same in both."""
 
+from mmfm.tasks.classify import DEFAULTS
+
 from .words import COMMON
 
 WORDS: dict[str, dict[str, str]] = {
@@ -19,10 +21,9 @@ WORDS: dict[str, dict[str, str]] = {
         "small": "clip-shapes is small and knows drawn shapes only: eight colours, eight shapes, "
         "in English and Korean. For photographs start with --model, such as "
         "ViT-B-32/laion2b_s34b_b79k, or hf:google/siglip2-base-patch16-256 for Korean too.",
-        "small_things": "clip-nano is small: it has seen small photographs of some 200 everyday "
-        "kinds, and emoji, in English and Korean, and never a drawn shape. For real work start "
-        "with --model, such as ViT-B-32/laion2b_s34b_b79k, or hf:google/siglip2-base-patch16-256 "
-        "for Korean too.",
+        "small_things": f"clip-nano is small: it has seen {DEFAULTS['clip-nano']}, and never a "
+        "drawn shape. For real work start with --model, such as ViT-B-32/laion2b_s34b_b79k, or "
+        "hf:google/siglip2-base-patch16-256 for Korean too.",
         "too_few": "At least {least} of both are needed, pictures and captions.",
         "too_many_pictures": "A set holds at most {most} pictures.",
         "too_many_captions": "A set holds at most {most} captions.",

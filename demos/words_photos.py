@@ -1,6 +1,6 @@
 """What the Photos page says, in English and Korean; a key means the same in both."""
 
-from .words import COMMON
+from .words import COMMON, KNOWS_THINGS
 
 WORDS: dict[str, dict[str, str]] = {
     "en": {
@@ -12,8 +12,7 @@ WORDS: dict[str, dict[str, str]] = {
         "forms, in English and Korean. Of photographs it knows nothing.",
         "for_photos": "For photographs, start with a public model: add {photos}, or {korean} for "
         "Korean words too.",
-        "knows_things": "This small model has seen small photographs of some 200 everyday kinds, "
-        "and emoji, in English and Korean. Drawn shapes it never saw.",
+        "knows_things": KNOWS_THINGS["en"],
         "for_work": "For real work, start with a public model: add {photos}, or {korean} for "
         "Korean words too.",
         "start": "To look into a folder of your own, name it when you start mmfm: {command}",
@@ -161,8 +160,7 @@ WORDS: dict[str, dict[str, str]] = {
         "영어와 한국어로 배웠고, 사진은 전혀 몰라요.",
         "for_photos": "사진을 보려면 {photos}, 한국어까지 쓰려면 {korean}처럼 공개된 모델을 골라 "
         "시작하세요.",
-        "knows_things": "이 작은 모델은 일상에서 보는 200가지쯤의 작은 사진과 이모지를 영어와 "
-        "한국어로 배웠어요. 도형 그림은 본 적이 없어요.",
+        "knows_things": KNOWS_THINGS["ko"],
         "for_work": "실제로 쓰려면 {photos}, 한국어까지 쓰려면 {korean}처럼 공개된 모델을 골라 "
         "시작하세요.",
         "start": "내 폴더를 보려면 mmfm을 시작할 때 폴더를 알려 주세요: {command}",

@@ -1,6 +1,6 @@
 """What "Why, CLIP?" says, in English and Korean; a key means the same in both."""
 
-from .words import COMMON
+from .words import COMMON, KNOWS_THINGS
 
 WORDS: dict[str, dict[str, str]] = {
     "en": {
@@ -13,8 +13,7 @@ WORDS: dict[str, dict[str, str]] = {
         "forms, in English and Korean. Of photographs it knows nothing.",
         "for_photos": "For photographs, start this page with a public model: {photos}. For Korean "
         "labels on photographs: {korean}.",
-        "knows_things": "This small model has seen small photographs of some 200 everyday kinds, "
-        "and emoji, in English and Korean. Drawn shapes it never saw.",
+        "knows_things": KNOWS_THINGS["en"],
         "for_work": "For real work, start this page with a public model: {photos}. For Korean "
         "labels: {korean}.",
         "labels": "Labels",
@@ -141,8 +140,7 @@ WORDS: dict[str, dict[str, str]] = {
         "영어와 한국어로 알아요. 사진은 전혀 몰라요.",
         "for_photos": "사진에 쓰려면 공개 모델로 이 페이지를 시작하세요: {photos}. 사진에 한국어 "
         "라벨을 쓰려면: {korean}.",
-        "knows_things": "이 작은 모델은 일상에서 보는 200가지쯤의 작은 사진과 이모지를 영어와 "
-        "한국어로 배웠어요. 도형 그림은 본 적이 없어요.",
+        "knows_things": KNOWS_THINGS["ko"],
         "for_work": "실제로 쓰려면 공개 모델로 이 페이지를 시작하세요: {photos}. 한국어 라벨을 "
         "쓰려면: {korean}.",
         "labels": "라벨",

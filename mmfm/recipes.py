@@ -13,7 +13,8 @@ anything is written.
 
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 from mmfm import hub
 from mmfm.data.labelled import Augment
 from mmfm.data.mixture import Source
-from mmfm.errors import BadInput
+from mmfm.errors import BadInput, NotHere
 from mmfm.runs import absolute
 from mmfm.train import Plan
 
@@ -51,16 +52,23 @@ class Recipe(ABC):
     def read(cls, name: str) -> Self:
         """Read a recipe: one that came with the package, or a TOML file."""
         shelf = Path(str(files("mmfm.assets") / "recipes"))
+        here = ", ".join(sorted(p.stem for p in shelf.glob(f"{cls.KIND}-*.toml")))
         path = shelf / f"{name}.toml"
+        ours = path.parent == shelf and path.is_file()
+        if ours and not name.startswith(f"{cls.KIND}-"):
+            raise BadInput(
+                f"the recipe {name!r} is for another training; for this one there are {here}"
+            )
         if not path.is_file():
             path = Path(name)
         if not path.is_file():
-            here = ", ".join(sorted(p.stem for p in shelf.glob(f"{cls.KIND}-*.toml")))
             raise BadInput(f"no recipe {name!r}: it is neither a file nor one of {here}")
         try:
             return cls.of(tomllib.loads(path.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
             raise BadInput(f"{path}: not a recipe ({error})") from error
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from error
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
@@ -121,6 +129,18 @@ class Recipe(ABC):
                 "this recipe has no [model]: it goes on with one that is trained already; name it "
                 "with --start RUN"
             )
+
+    @contextmanager
+    def beginning(self, right: str) -> Generator[None]:
+        """Say of a start that is not here, or of another kind, what can be begun with."""
+        try:
+            yield
+        except BadInput as error:
+            raise BadInput(
+                f"{self.start} is nothing to begin with here; name {right} ({error})"
+            ) from error
+        except NotHere as error:
+            raise type(error)(f"nothing to begin with: {error}; name {right}") from error
 
     @classmethod
     def _loss_fields(cls) -> list[str]:

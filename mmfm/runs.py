@@ -57,8 +57,10 @@ class Run:
     def check_new(folder: Path) -> None:
         """Refuse a folder in which a run cannot begin."""
         if (folder / "run.json").exists():
+            kind = Run.read_settings(folder).get("train")
+            own = f"a run of mmfm train {kind}" if kind else "a run"
             raise BadRun(
-                f"{folder} already holds a run; go on with --resume or name another folder"
+                f"{folder} already holds {own}; go on with it (--resume) or name another folder"
             )
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"{folder} is a file; name a folder for the run")
@@ -69,8 +71,11 @@ class Run:
     def resume(cls, folder: Path, kind: str) -> Self:
         """Go on with the run in a folder, which must be of this kind."""
         settings = cls.read_settings(folder)
-        if settings.get("train") != kind:
-            raise BadRun(f"{folder} is a run of {settings.get('train')!r}, not of {kind!r}")
+        if (own := settings.get("train")) != kind:
+            raise BadRun(
+                f"{folder} is a run of {own!r}, not of {kind!r}; mmfm train {own} --out {folder} "
+                "--resume goes on with it"
+            )
         if Team.of_this_process().rank > 0:
             return cls(folder, settings, None, resumed=True)
         return cls(folder, settings, cls._locked(folder), resumed=True)
@@ -88,7 +93,9 @@ class Run:
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise BadRun(f"{path}: not whole JSON ({error})") from error
+            raise BadRun(
+                f"{path}: not whole JSON ({error}); name another folder for a new run"
+            ) from error
         if not isinstance(settings, dict):
             raise BadRun(f"{path}: does not describe a run")
         if data is not None and settings.get("data") not in (data, absolute(data)):
@@ -191,6 +198,14 @@ def absolute(name: str, *, known: Collection[str] = ()) -> str:
     What is known by its name is no path, whatever lies in the folder where one happens to be.
     """
     return name if name in known or not Path(name).exists() else str(Path(name).resolve())
+
+
+def of_another_version(out: Path, error: Exception) -> BadRun:
+    """What is said of a run whose run.json lacks something that going on takes."""
+    what = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return BadRun(
+        f"{out}: its run.json is of another version ({what}); name another folder for a new run"
+    )
 
 
 def check_unchanged(out: Path, data: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from huggingface_hub import constants
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from mmfm import hub, machine
 from mmfm.data.digits import MNIST, default_folder
@@ -180,7 +181,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_model(folder: Path, settings: dict[str, object]) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(settings))
-    save_file({"weight": np.zeros(1000, np.float32)}, folder / "model.safetensors")
+    about = {"mmfm": json.dumps(settings)} if "mmfm" in settings else None
+    save_file({"weight": np.zeros(2000, np.float16)}, folder / "model.safetensors", about)
 
 
 def test_bundled_and_cached_models_are_listed_with_task_and_size(models: Path):
@@ -292,6 +294,63 @@ def test_bundled_weights_that_are_not_those_of_their_card_are_broken(models: Pat
     broken, ok = doctor.examine_checkpoints(doctor.checkpoints())
     assert (broken.state, ok.state) == ("broken", "ok")
     assert "not the one that its card states" in broken.detail and broken.remedy
+
+
+def shipped(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of clip-shapes that is the one bundled checkpoint."""
+    ours = hub.bundled()["clip-shapes"]
+    folder = Path(shutil.copytree(ours, shelf / "clip-shapes"))
+    monkeypatch.setattr(hub, "bundled", lambda: {"clip-shapes": folder})
+    return folder
+
+
+def told(folder: Path) -> str:
+    """What the doctor says is broken about it, in one line with a remedy; "" if it is whole."""
+    (found,) = (each for each in doctor.checkpoints() if each.folder == folder)
+    (finding,) = doctor.examine_checkpoints([found])
+    if finding.state == "ok":
+        return ""
+    assert finding.state == "broken" and "\n" not in finding.detail
+    assert finding.remedy == "install mmfm again from where you have it"
+    return finding.detail
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_settings.json"])
+def test_a_bundled_tokenizer_that_is_not_the_one_of_its_card_is_broken(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shipped(tmp_path, monkeypatch)
+    assert told(folder) == ""
+    (folder / file).write_text((folder / file).read_text(encoding="utf-8") + " ")
+    line = f"{folder / file}: its checksum is not the one that its card states"
+    assert told(folder) == line
+    (folder / file).unlink()
+    assert told(folder) == f"{folder / file}: it is missing, though its card states its checksum"
+
+
+def test_bundled_settings_that_are_not_those_in_the_weights_are_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shipped(tmp_path, monkeypatch)
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings["config"]["dim"] += 1
+    (folder / "config.json").write_text(json.dumps(settings))
+    line = f"{folder / 'config.json'}: its settings are not those that lie in model.safetensors"
+    assert told(folder) == line
+
+
+def test_bundled_weights_of_32_bits_are_broken_however_they_are_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shipped(tmp_path, monkeypatch)
+    weights, card = folder / "model.safetensors", folder / "README.md"
+    before = digest(weights)
+    with safe_open(weights, "numpy") as file:
+        about = file.metadata()
+    wide = {name: array.astype(np.float32) for name, array in load_file(weights).items()}
+    save_file(wide, weights, about)
+    card.write_text(card.read_text(encoding="utf-8").replace(before, digest(weights)))
+    assert told(folder) == f"{weights}: it keeps weights as F32, not in 16 bits"
 
 
 def test_a_model_of_open_clips_is_a_clip(models: Path):

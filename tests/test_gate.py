@@ -1,7 +1,8 @@
 """The quality gate: no checkpoint ships that is broken, or that nobody has asked anything.
 
 Each folder of assets/checkpoints has a card that states a score, the terms of its data and the
-checksum of its weights; loads strictly; and scores above a floor on a small set that is made here.
+checksums of its weights and its tokenizer; loads strictly; and scores above a floor on a small set
+that is made here.
 
 A new checkpoint needs an entry below. Ask it something that it can honestly be asked without its
 own data, in a second or two; look at what it scores; and set the floor below that by about what
@@ -42,7 +43,7 @@ from mmfm.models.retrieval import class_vectors
 from mmfm.models.ruler import Ruler, load_ruler, look
 from mmfm.models.vit import ViT
 from mmfm.models.weights import read_settings
-from mmfm.tasks.doctor import CARD, card_head
+from mmfm.tasks.doctor import CARD, card_head, sealed_files
 from mmfm.tasks.generate import samples
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,12 +203,13 @@ def faults(folder: Path, entries: Mapping[str, Entry] = ENTRIES) -> list[str]:
 
 
 def card_faults(folder: Path) -> list[str]:
-    """What is wrong with a card, or with the weights by what their card says."""
+    """What is wrong with a card, or with the files by what their card says."""
     card = folder / CARD
     if not card.is_file():
         return ["no card"]
     head, text = metadata_load(card) or {}, card.read_text(encoding="utf-8")
-    needed = ("score", "license", "sha256")
+    sealed = sealed_files(folder)
+    needed = ("score", "license", *sealed)
     found = [f"no {key} in the card's head" for key in needed if key not in head]
     for key in (key for key in needed if key in head):
         if head[key] != card_head(card).get(key):
@@ -215,8 +217,9 @@ def card_faults(folder: Path) -> list[str]:
     below = text.split("\n---\n", 1)[-1]
     if not all(figure in below for figure in re.findall(r"\d[\d.,]*\b", f"{head.get('score')}")):
         found.append("the score in its head is not in its text")
-    if "sha256" in head and head["sha256"] != digest(folder / "model.safetensors"):
-        found.append("the weights have another checksum than the card says")
+    for key, path in sealed.items():
+        if key in head and head[key] != digest(path):
+            found.append(f"{path.name} has another checksum than the card says")
     return found
 
 
@@ -291,7 +294,21 @@ def test_one_altered_bit_does_not_pass(name: str, copy: Callable[..., Path]) -> 
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert card_faults(weights.parent) == ["the weights have another checksum than the card says"]
+    says = "model.safetensors has another checksum than the card says"
+    assert card_faults(weights.parent) == [says]
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_settings.json"])
+def test_an_altered_tokenizer_does_not_pass(file: str, copy: Callable[..., Path]) -> None:
+    """Such a model may load and read nearly all texts as before, so that no score tells."""
+    path = copy("clip-shapes") / file
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert card_faults(path.parent) == [f"{file} has another checksum than the card says"]
+    card = path.parent / CARD
+    unsealed = re.sub(r"sha256-\S+ \w+\n", "", card.read_text(encoding="utf-8"))
+    card.write_text(unsealed, encoding="utf-8")
+    keys = ("sha256-tokenizer", "sha256-tokenizer-settings")
+    assert card_faults(path.parent) == [f"no {key} in the card's head" for key in keys]
 
 
 def test_a_weight_too_few_does_not_pass_however_it_is_sealed(copy: Callable[..., Path]) -> None:
@@ -369,15 +386,21 @@ def test_without_a_card_nothing_passes(copy: Callable[..., Path]) -> None:
     assert faults(folder) == ["no card"]
 
 
-def test_sealing_writes_the_checksum_and_nothing_else(copy: Callable[..., Path]) -> None:
-    folder = copy("mnist-ruler")
+@pytest.mark.parametrize("name", ["mnist-ruler", "clip-shapes"])
+def test_sealing_writes_the_checksums_and_nothing_else(
+    name: str, copy: Callable[..., Path]
+) -> None:
+    folder = copy(name)
     card = folder / CARD
     before = card.read_text(encoding="utf-8")
     assert "as it was" in seal(folder) and card.read_text(encoding="utf-8") == before
-    card.write_text(re.sub(r"sha256: \w+\n", "", before), encoding="utf-8")
+    card.write_text(re.sub(r"sha256\S+ \w+\n", "", before), encoding="utf-8")
     seal(folder)
     assert card.read_text(encoding="utf-8") == before
     card.write_text(re.sub(r"sha256: \w{4}", "sha256: 0000", before), encoding="utf-8")
-    assert faults(folder) == ["the weights have another checksum than the card says"]
+    assert faults(folder) == ["model.safetensors has another checksum than the card says"]
     seal(folder)
     assert card.read_text(encoding="utf-8") == before
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    seal(folder)
+    assert "sha256-tokenizer:" not in card.read_text(encoding="utf-8")

@@ -253,7 +253,7 @@ def test_with_minutes_the_seconds_already_trained_count(
 
 def test_a_folder_with_a_run_is_not_begun_anew(tmp_path: Path) -> None:
     run_to_end(tmp_path / "run", leave_at=3)
-    with pytest.raises(BadRun, match="--resume"):
+    with pytest.raises(BadRun, match=r"a run of mmfm train test; .*--resume"):
         Run.start(tmp_path / "run", {"train": "test"})
 
 

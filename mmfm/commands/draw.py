@@ -65,9 +65,12 @@ def train_draw(
                 out, data=data, changes=changes, device=device, progress=screen.loading, stop=stop
             )
         else:
-            if data is None:
-                raise BadInput("--data is missing: the folder that holds what the recipe names")
             chosen = task.DrawRecipe.read(recipe or "emoji-nano")
+            if data is None:
+                wanted = ", ".join(source.data for source in chosen.sources)
+                raise BadInput(
+                    f"--data is missing: the folder that holds {wanted}, which this recipe asks for"
+                )
             chosen = chosen.changed(changes, size=size, start=start)
             reports = task.train_draw(
                 data,

@@ -50,8 +50,7 @@ def train_ruler(
 
     changes = plan_changes(minutes, steps, seed, threads, precision)
     fixed = {"recipe": recipe, "size": size, "start": start, "seed": seed, "precision": precision}
-    use = f"mmfm score RUN --data {data or 'DATA'} --ruler {out}"
-    with stopping() as stop, show_training("mmfm train ruler", out, stop, use=use) as screen:
+    with stopping() as stop, show_training("mmfm train ruler", out, stop, use="") as screen:
         if resume:
             refuse_to_change(fixed)
             reports = task.resume_ruler(
@@ -69,4 +68,6 @@ def train_ruler(
             )
         for report in reports:
             screen.show(report)
+        # Its folder knows what it is for, also of a run that was gone on with.
+        screen.use, screen.also = task.what_for(out)
     raise typer.Exit(screen.exit_status)

@@ -21,7 +21,7 @@ from torch import Tensor
 from mmfm.data import parquet, shapes
 from mmfm.data.decode import Example, Progress, check_memory, check_size, decode
 from mmfm.data.draws import stratified
-from mmfm.data.folders import beside, class_folders, file_parts, folder_parts
+from mmfm.data.folders import beside, class_folders, file_parts, folder_parts, lost_links
 from mmfm.data.tables import TABLES, own_name, read_names, read_table, tidy
 from mmfm.data.templates import TEMPLATES, Templates, check_templates, sentences
 from mmfm.errors import BadData, BadInput, NotHere
@@ -238,6 +238,7 @@ class _Part:
     labels: Sequence[int | None] | None = None
     names: tuple[str, ...] = ()
     prompts: tuple[tuple[str, ...], ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()  # (which, why) of links that lead to none
 
 
 @dataclass(frozen=True)
@@ -283,9 +284,9 @@ def _from_folders(folder: Path, speak: _Speaker) -> _Part:
     labels = [label for label, files in enumerate(classes.values()) for _ in files]
     prompts = speak.classes(str(folder), tuple(classes))
     pictures = ((str(path), path) for files in classes.values() for path in files)
-    return _Part(
-        str(folder), pictures, [prompts[i] for i in labels], labels, tuple(classes), prompts
-    )
+    lost = tuple((str(path), why) for path, why in lost_links(folder).items())
+    said = [prompts[i] for i in labels]
+    return _Part(str(folder), pictures, said, labels, tuple(classes), prompts, lost)
 
 
 def _from_parquet(paths: Sequence[Path], speak: _Speaker) -> _Part:
@@ -336,7 +337,7 @@ def _same_classes(part: _Part, train: CaptionedPictures) -> _Part:
     prompts = (*train.prompts, *(own[name] for name in names[len(train.names) :]))
     numbers = [names.index(name) for name in part.names]
     labels = [None if label is None else numbers[label] for label in part.labels]
-    return _Part(part.source, part.pictures, part.captions, labels, names, prompts)
+    return replace(part, labels=labels, names=names, prompts=prompts)
 
 
 def _decoded(part: _Part, size: int | None, progress: Progress | None) -> CaptionedPictures:
@@ -348,6 +349,7 @@ def _decoded(part: _Part, size: int | None, progress: Progress | None) -> Captio
         examples, len(part.captions), part.source, size=size, progress=progress
     )
     said = (part.captions[i] for i in kept)
+    skipped = (*part.lost, *skipped)
     pictures = CaptionedPictures.of(images, said, part.source, skipped=skipped)
     if part.labels is None:
         return pictures

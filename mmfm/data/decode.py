@@ -23,6 +23,7 @@ from torch import Tensor
 from mmfm.data.decoders import opened
 from mmfm.data.pictures import Preprocessing, open_picture
 from mmfm.errors import BadData, BadInput, NotHere, UnreadablePicture
+from mmfm.files import Stamp
 from mmfm.machine import memory_available
 
 Progress = Callable[[int, int], None]  # (done, total): pictures, or bytes of a download
@@ -180,7 +181,8 @@ def first_of(skipped: Skipped) -> str:
 
 def _bytes(example: Example) -> int:
     if isinstance(example.picture, Path):
-        return example.picture.stat().st_size if example.picture.is_file() else 0
+        stamp = Stamp.of(example.picture)  # None where a link cannot be followed
+        return stamp.size if stamp is not None else 0
     return len(example.picture or b"")
 
 

@@ -17,6 +17,7 @@ from mmfm.data.formats import HEAD, RAW_ENDINGS, kind_of, picture_endings
 from mmfm.errors import BadData, NotHere
 
 _HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there is taken
+_ENDLESS = "a link to a folder that it lies in, so without end"
 
 
 def file_parts(folder: Path, suffixes: Sequence[str]) -> tuple[list[Path], list[Path]]:
@@ -42,29 +43,57 @@ def folder_parts(folder: Path, *, need_classes: bool = True) -> tuple[Path, Path
     beside it; otherwise train is a class like any other. Where no classes are needed, pictures
     may lie right inside it, if a held-out part is beside it.
     """
-    inside = {child.name: child for child in visible(folder.iterdir()) if child.is_dir()}
+    inside = {child.name: child for child in visible(folder.iterdir()) if is_folder(child)}
     train = inside.get("train")
     if train is None or not inside.keys() <= {"train", *_HELD_OUT}:
         return folder, None
     held_out = next((inside[name] for name in _HELD_OUT if name in inside), None)
-    if any(child.is_dir() for child in visible(train.iterdir())):
+    if any(is_folder(child) for child in visible(train.iterdir())):
         return train, held_out
     return (folder, None) if need_classes or held_out is None else (train, held_out)
 
 
 def class_folders(folder: Path, *, at_least: int = 2) -> dict[str, list[Path]]:
-    """List DIR/<label>/... : the label is the first folder's name, below it may be more folders."""
+    """List DIR/<label>/... : the label is the first folder's name, below it may be more folders.
+
+    A label may be a link to a folder; one that cannot be followed is left out (`lost_links`).
+    """
+    lost = lost_links(folder)
     classes = {
         child.name: files
         for child in sorted(visible(folder.iterdir()))
-        if child.is_dir() and (files := list(_walk(child)))
+        if child not in lost and is_folder(child) and (files := list(_walk(child)))
     }
     if len(classes) < at_least:
+        others = "".join(f"; {which}: {why}" for which, why in lost.items())
         raise BadData(
             f"{folder}: {len(classes)} class folders with files in them; at least two are needed, "
-            f"as {folder / 'cat'} and {folder / 'dog'}"
+            f"as {folder / 'cat'} and {folder / 'dog'}{others}"
         )
     return classes
+
+
+def lost_links(folder: Path) -> dict[Path, str]:
+    """Find the links right inside a folder that cannot be followed to an end, and why not."""
+    lost: dict[Path, str] = {}
+    for entry in _entries(os.fspath(folder), Found([], Counter(), [])):
+        path = Path(entry.path)
+        if not entry.is_symlink():
+            continue
+        try:
+            path.stat()
+        except OSError as error:
+            lost[path] = _reason(error)
+        else:
+            if _is_endless(path):
+                lost[path] = _ENDLESS
+    return lost
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, or a link to one."""
+    # Where a link cannot be followed, Path.is_dir may raise an error.
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 @dataclass(frozen=True)
@@ -155,8 +184,8 @@ def _take_up(entry: os.DirEntry[str], found: Found) -> None:
     path = Path(entry.path)
     ending = path.suffix.lower()
     if _leads_to_folder(entry):
-        if Path(os.path.realpath(path)) in Path(os.path.realpath(path.parent), "x").parents:
-            found.unreadable.append((path, "a link to a folder that it lies in, so without end"))
+        if _is_endless(path):
+            found.unreadable.append((path, _ENDLESS))
         else:
             found.others["/"] += 1
     elif ending in picture_endings():
@@ -167,16 +196,24 @@ def _take_up(entry: os.DirEntry[str], found: Found) -> None:
             regular = stat.S_ISREG(entry.stat().st_mode)
             picture = regular and ending not in RAW_ENDINGS and _begins_as_picture(path)
         except OSError as error:
-            loop = error.errno == errno.ELOOP
-            reason = "a loop of links" if loop else error.strerror or str(error)
-            if isinstance(error, FileNotFoundError):
-                reason = "a link that leads nowhere"
-            found.unreadable.append((path, reason))
+            found.unreadable.append((path, _reason(error)))
         else:
             if picture:
                 found.files.append(path)
             else:
                 found.others[ending] += 1
+
+
+def _is_endless(path: Path) -> bool:
+    """Whether a link leads to a folder that it lies in itself."""
+    return Path(os.path.realpath(path)) in Path(os.path.realpath(path.parent), "x").parents
+
+
+def _reason(error: OSError) -> str:
+    """Why a link cannot be followed."""
+    if isinstance(error, FileNotFoundError):
+        return "a link that leads nowhere"
+    return "a loop of links" if error.errno == errno.ELOOP else error.strerror or str(error)
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

@@ -32,7 +32,14 @@ from mmfm.data.decode import (
     square_side,
 )
 from mmfm.data.draws import stratified, uniform
-from mmfm.data.folders import beside, class_folders, file_parts, folder_parts, loose_pictures
+from mmfm.data.folders import (
+    beside,
+    class_folders,
+    file_parts,
+    folder_parts,
+    loose_pictures,
+    lost_links,
+)
 from mmfm.data.parquet import read_labels, read_pictures
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadData, BadInput, NotHere
@@ -273,6 +280,7 @@ class _Part:
     labels: Sequence[int | None]  # None: the set itself has no label for the example
     pictures: Iterable[tuple[str, Path | bytes | None]]  # where it lies, and the picture
     labels_needed: bool  # an example without one is left out
+    lost: tuple[tuple[str, str], ...] = ()  # (which, why) of links that lead to none
 
 
 def _undecoded(spec: str, *, labels_needed: bool) -> tuple[_Part, _Part | None]:
@@ -304,7 +312,8 @@ def _from_folders(folder: Path, labels_needed: bool) -> _Part:
     ]
     labels += [None] * len(loose)
     pictures = ((str(path), path) for files in (*classes.values(), loose) for path in files)
-    return _Part(str(folder), tuple(classes), labels, pictures, labels_needed)
+    lost = [(str(path), why) for path, why in lost_links(folder).items() if path not in loose]
+    return _Part(str(folder), tuple(classes), labels, pictures, labels_needed, tuple(lost))
 
 
 def _from_parquet(paths: Sequence[Path], labels_needed: bool) -> _Part:
@@ -350,7 +359,7 @@ def _decoded(
     )
     found = [part.labels[number] for number in kept]
     labels = torch.tensor([NO_LABEL if label is None else label for label in found])
-    return LabelledPictures(images, labels, part.names, part.source, skipped)
+    return LabelledPictures(images, labels, part.names, part.source, (*part.lost, *skipped))
 
 
 # Augmentation -------------------------------------------------------------------------------------

@@ -502,6 +502,16 @@ def denoiser_settings(model: Denoiser) -> dict[str, Any]:
     }
 
 
+def denoiser_from(settings: Mapping[str, Any]) -> Denoiser:
+    """A denoiser of ours as its settings say, before it has its weights."""
+    sampling = {  # JSON knows lists only
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in dict(settings["sampling"]).items()
+    }
+    config = DenoiserConfig(**settings["config"])
+    return Denoiser(config, tuple(settings["labels"]), sampling, settings["reads"])
+
+
 def _settings(found: hub.Found) -> dict[str, Any]:
     """What the checkpoint says of itself: inside our own weight file, else in the config beside."""
     first = found.weights[0]

@@ -13,7 +13,7 @@ Shapes: b or n pictures, c channels, y x pixels, d features, k classes.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -235,12 +235,22 @@ def _a(kind: object) -> str:
 
 def save_ruler(ruler: Ruler, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a ruler into a folder that `load_ruler` takes: weights, then settings, each whole."""
-    settings = {
+    settings = ruler_settings(ruler)
+    weights.save(folder / "model.safetensors", ruler, settings, dtype)
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    write_whole(folder / "config.json", text + "\n")
+
+
+def ruler_settings(ruler: Ruler) -> dict[str, Any]:
+    """What it takes, apart from its weights, to build a ruler again."""
+    return {
         "mmfm": 1,
         "model": "ruler",
         "config": asdict(ruler.config),
         "labels": list(ruler.labels),
     }
-    weights.save(folder / "model.safetensors", ruler, settings, dtype)
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
-    write_whole(folder / "config.json", text + "\n")
+
+
+def ruler_from(settings: Mapping[str, Any]) -> Ruler:
+    """A ruler as its settings say, before it has its weights."""
+    return Ruler(RulerConfig(**settings["config"]), tuple(settings["labels"]))

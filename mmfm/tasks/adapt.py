@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mmfm.data.decode import first_of
 from mmfm.data.draws import uniform
-from mmfm.data.folders import class_folders, folder_parts
+from mmfm.data.folders import class_folders, folder_parts, lost_links
 from mmfm.data.labels import Label, as_labels
 from mmfm.data.tables import own_name
 from mmfm.data.templates import Templates
@@ -339,7 +339,8 @@ def adapt(
     """
     if not folder.is_dir():
         raise NotHere(f"{folder}: no such folder; it holds one folder a label, as {folder / 'cat'}")
-    folders = class_folders(folder_parts(folder)[0])
+    part = folder_parts(folder)[0]
+    folders = class_folders(part)
     files = {tidy(name): several for name, several in folders.items()}
     wished = _wished(labels, files, folder)
     clf = ZeroShotClassifier(
@@ -348,7 +349,7 @@ def adapt(
     asked = [(path, number) for number, name in enumerate(clf.labels) for path in files[name]]
     rows: list[Tensor] = []
     answers: list[int] = []
-    unreadable: list[tuple[str, str]] = []
+    unreadable = [(str(path), why) for path, why in lost_links(part).items()]
     copies = _Copies(clf.labels)
     vectors = clf.embed([path for path, _ in asked])
     for done, ((path, number), vector) in enumerate(zip(asked, vectors, strict=True), 1):

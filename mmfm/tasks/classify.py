@@ -49,7 +49,7 @@ DEFAULT_MODEL = "clip-shapes"  # comes with the package; what the pages open wit
 # What is run unless a model is named: the first of these that comes with the package, and what it
 # knows, for a person who may not know that it knows no more.
 DEFAULTS = {
-    "clip-nano": "some hundred everyday things, seen small",
+    "clip-nano": "small photographs of some 200 everyday kinds, and emoji, in English and Korean",
     DEFAULT_MODEL: "drawn shapes only",
 }
 

@@ -1,6 +1,7 @@
 """Look a machine over: what is installed, what it can do, which models are here, what is broken."""
 
 import itertools
+import json
 import os
 import shlex
 import shutil
@@ -22,6 +23,15 @@ State = Literal["ok", "info", "broken"]
 Where = Literal["bundled", "cached", "yours"]
 
 CARD = "README.md"  # of a checkpoint, beside its weights; so the hub has it too
+WEIGHTS = "model.safetensors"  # of a checkpoint of ours
+
+# Under which key the head of a bundled checkpoint's card states the checksum of which file: of the
+# weights, in which the settings lie too, and of what its texts are cut into pieces with, if any.
+SEALED = {
+    "sha256": WEIGHTS,
+    "sha256-tokenizer": "tokenizer.json",
+    "sha256-tokenizer-settings": "tokenizer_settings.json",
+}
 
 # What our own checkpoints are for; a vit without labels is just that.
 _TASKS = {"vit": "vit", "clip": "clip", "denoiser": "drawing", "ruler": "measuring pictures"}
@@ -330,8 +340,14 @@ def card_head(card: Path) -> dict[str, str]:
     return {key.strip(): value.strip().strip("'\"") for key, colon, value in pairs if colon}
 
 
+def sealed_files(folder: Path) -> dict[str, Path]:
+    """The files of a checkpoint whose checksums its card has to state, by the key of each."""
+    files = {key: folder / file for key, file in SEALED.items()}
+    return {key: path for key, path in files.items() if path.name == WEIGHTS or path.is_file()}
+
+
 def examine_checkpoints(found: Iterable[Checkpoint]) -> Iterator[Finding]:
-    """Report on each checkpoint: whether its list of weights could be read, and is the card's."""
+    """Report on each checkpoint: can it be read, and is a bundled one as it was sealed?"""
     for checkpoint in found:
         fault = checkpoint.fault or _not_sealed(checkpoint)
         if checkpoint.foreign or not fault:
@@ -347,9 +363,27 @@ def examine_checkpoints(found: Iterable[Checkpoint]) -> Iterator[Finding]:
 
 
 def _not_sealed(checkpoint: Checkpoint) -> str:
-    """What is wrong with bundled weights whose card states another checksum; "" if nothing is."""
-    said = card_head(checkpoint.folder / CARD).get("sha256")
-    weights = checkpoint.folder / "model.safetensors"
-    if checkpoint.where != "bundled" or said is None or digest(weights) == said:
+    """What of a bundled checkpoint is not as it was sealed; "" if all is, or nothing was."""
+    folder, head = checkpoint.folder, card_head(checkpoint.folder / CARD)
+    if checkpoint.where != "bundled" or "sha256" not in head:
         return ""
-    return f"{weights}: its checksum is not the one that its card states"
+    for key, file in SEALED.items():
+        if key in head and not (folder / file).is_file():
+            return f"{folder / file}: it is missing, though its card states its checksum"
+        if key in head and digest(folder / file) != head[key]:
+            return f"{folder / file}: its checksum is not the one that its card states"
+    return _not_as_saved(folder, checkpoint.name)
+
+
+def _not_as_saved(folder: Path, name: str) -> str:
+    """What is wrong with bundled weights, or with the settings beside them; "" if nothing is."""
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, "numpy") as file:
+        kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+        inside = json.loads((file.metadata() or {}).get("mmfm", "null"))
+    if wide := sorted(kinds - {"F16", "BF16"}):
+        return f"{folder / WEIGHTS}: it keeps weights as {', '.join(wide)}, not in 16 bits"
+    if hub.in_folder(folder, name).settings() != inside:
+        return f"{folder / 'config.json'}: its settings are not those that lie in {WEIGHTS}"
+    return ""

@@ -23,7 +23,14 @@ from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from mmfm.data.folders import class_folders, folder_parts, picture_files, visible
+from mmfm.data.folders import (
+    class_folders,
+    folder_parts,
+    is_folder,
+    lost_links,
+    picture_files,
+    visible,
+)
 from mmfm.data.labels import Label, as_labels
 from mmfm.data.tables import own_name, tidy
 from mmfm.data.templates import Templates
@@ -266,12 +273,14 @@ def _labelled_files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
         files[tidy(name)], strange = picture_files(folder / name)
         if not files[tidy(name)]:
             raise BadData(f"{folder / name}: no picture in it ({strange} other files)")
+    lost = lost_links(folder)
     empty = [
         path.name
         for path in sorted(visible(folder.iterdir()))
-        if path.is_dir() and tidy(path.name) not in files
+        if is_folder(path) and path not in lost and tidy(path.name) not in files
     ]
-    return files, [f"empty, so left out: {_few_of(empty)}"] if empty else []
+    notes = [f"{path}: {why}; left out" for path, why in lost.items()]
+    return files, [*notes, *([f"empty, so left out: {_few_of(empty)}"] if empty else [])]
 
 
 def _labels(folder: Path, names: list[str], given: Labels | None) -> list[Label]:

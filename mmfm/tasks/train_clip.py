@@ -18,7 +18,7 @@ from mmfm.data.draws import uniform
 from mmfm.data.labelled import augment, description
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
-from mmfm.errors import BadInput, BadRun, NotHere
+from mmfm.errors import BadInput, NotHere
 from mmfm.machine import pick_device
 from mmfm.models import tokenizer_files
 from mmfm.models.checkpoints import clip_from, clip_settings, load_clip, save_clip
@@ -30,7 +30,7 @@ from mmfm.models.tokenizer import Tokenizer, learn
 from mmfm.models.vit import ViTConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, Scores, reports
-from mmfm.runs import Run, absolute, check_unchanged
+from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -170,7 +170,7 @@ def resume_clip(
             tokenizer = tokenizer_files.ours(out)
             begun = clip_from(settings["model"], tokenizer)
         except (KeyError, TypeError, ValueError, NotHere) as error:
-            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+            raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
         pictures, held_out = _load(pairs, recipe, progress)
         check_unchanged(out, pairs.data, then, _described(pictures))
@@ -227,7 +227,9 @@ def build(recipe: ClipRecipe, pictures: _Pictures, tokenizer: Tokenizer | None =
     """
     height, width, channels = _shape(pictures)
     if recipe.start is not None:
-        return _begin_with(recipe.start, (height, width), recipe)
+        with recipe.beginning("a run of mmfm train clip"):
+            begun = load_clip(recipe.start)
+        return _begin_with(begun, (height, width), recipe)
     half = (0.5,) * channels
     given: dict[str, Any] = (_SIGMOID if recipe.kind == "sigmoid" else {}) | dict(recipe.model)
     image: dict[str, Any] = {**given.pop("image", {}), "channels": channels}
@@ -261,11 +263,14 @@ def _shape(pictures: _Pictures) -> tuple[int, ...]:
     return tuple(shown)
 
 
-def _begin_with(name: str, sides: tuple[int, int], recipe: ClipRecipe) -> CLIP:
+def _begin_with(model: TwoTowers, sides: tuple[int, int], recipe: ClipRecipe) -> CLIP:
     """A trained model to go on with, with its own tokenizer."""
-    model = load_clip(name)
+    name = recipe.start
     if not isinstance(model, CLIP) or model.tokenizer is None:
-        raise BadInput(f"{name} cannot be trained on: it is no plain CLIP, or has no tokenizer")
+        raise BadInput(
+            f"{name} cannot be trained on: it is no plain CLIP, or has no tokenizer; begin with "
+            "another, or leave out --start"
+        )
     if model.preprocessing.size != sides:
         height, width = model.preprocessing.size
         raise BadInput(

@@ -29,13 +29,18 @@ from mmfm.data.labelled import (
 )
 from mmfm.diffusion import objectives
 from mmfm.diffusion.schedules import TIMES, WEIGHTS, chosen
-from mmfm.errors import BadInput, BadRun
+from mmfm.errors import BadInput
 from mmfm.machine import pick_device
-from mmfm.models.checkpoints import load_denoiser, save_denoiser
+from mmfm.models.checkpoints import (
+    denoiser_from,
+    denoiser_settings,
+    load_denoiser,
+    save_denoiser,
+)
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import SHARE_DRAWN, Report, Snapshots, drawn_reports
-from mmfm.runs import Run, absolute, check_unchanged
+from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.tasks.generate import Order, Sampling, order
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Loss, fit
@@ -190,13 +195,14 @@ def train_diffusion(
         "files": FILES if watch is None else FILES | _WATCHED,
         "data": absolute(data, known=KNOWN),
         "pictures": described(parts.train),
+        "model": denoiser_settings(model),
         "recipe": recipe.plain(),
     }
     if watch is not None:
         kinds = Sheets(model).kinds
         settings |= {"watch": asdict(watch), "columns": [model.labels[kind] for kind in kinds]}
     with Team.joined(where), Run.start(out, settings) as run:
-        yield from _train(run, parts, recipe, where, stop, watch)
+        yield from _train(run, model, parts, recipe, where, stop, watch)
 
 
 def resume_diffusion(
@@ -216,14 +222,19 @@ def resume_diffusion(
         try:
             recipe = DiffusionRecipe.of(settings["recipe"])
             data, then = str(settings["data"]), dict(settings["pictures"])
+            # A run of before its model was kept begins as it began then.
+            begun = denoiser_from(settings["model"]) if "model" in settings else None
             watch = Watch(**settings["watch"]) if "watch" in settings else None
             check_types("watch", Watch, settings.get("watch", {}))
         except (KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+            raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
         parts = _parts(data, recipe, load, progress)
         check_unchanged(out, data, then, described(parts.train))
-        yield from _train(run, parts, recipe, where, stop, watch)
+        # The weights are in the checkpoint; without one it begins again, with those it began with.
+        if begun is None or not run.checkpoint.is_file():
+            begun = _build(recipe, parts.train)
+        yield from _train(run, begun, parts, recipe, where, stop, watch)
 
 
 def _parts(
@@ -255,7 +266,9 @@ def _only(pictures: LabelledPictures, labels: Sequence[str]) -> LabelledPictures
 def _build(recipe: DiffusionRecipe, pictures: LabelledPictures) -> Denoiser:
     """The model with its first weights, which the seed decides."""
     if recipe.start is not None:
-        return _begin_with(load_denoiser(recipe.start), pictures, recipe)
+        with recipe.beginning("a run of mmfm train diffusion"):
+            model = load_denoiser(recipe.start)
+        return _begin_with(model, pictures, recipe)
     fixed: dict[str, Any] = {
         "image_size": pictures.images.shape[1],
         "channels": pictures.images.shape[3],
@@ -284,9 +297,10 @@ def _begin_with(model: Denoiser, pictures: LabelledPictures, recipe: DiffusionRe
     _, side, _, channels = pictures.images.shape
     c = model.config
     if (c.image_size, c.channels) != (side, channels):
+        mend = "--size brings it to its size" if c.channels == channels else "leave out --start"
         raise BadInput(
             f"{recipe.start} draws {c.image_size}x{c.image_size} pixels in {c.channels} channels, "
-            f"the data has {side}x{side} and {channels}; --size brings it to its size"
+            f"the data has {side}x{side} and {channels}; {mend}"
         )
     if model.labels == pictures.names:
         model.sampling = asdict(recipe.sampling)
@@ -301,13 +315,13 @@ def _begin_with(model: Denoiser, pictures: LabelledPictures, recipe: DiffusionRe
 
 def _train(
     run: Run,
+    model: Denoiser,
     parts: Parts,
     recipe: DiffusionRecipe,
     device: torch.device,
     stop: Callable[[], bool],
     watch: Watch | None,
 ) -> Iterator[Report]:
-    model = _build(recipe, parts.train)
     averaged = copy.deepcopy(model)
     steps = fit(
         model,

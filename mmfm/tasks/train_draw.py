@@ -26,14 +26,20 @@ from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.diffusion import objectives
 from mmfm.diffusion.schedules import TIMES
-from mmfm.errors import BadInput, BadRun
+from mmfm.errors import BadInput, BadRun, NotHere
 from mmfm.machine import pick_device
-from mmfm.models.checkpoints import load_clip, load_denoiser, save_denoiser
+from mmfm.models.checkpoints import (
+    denoiser_from,
+    denoiser_settings,
+    load_clip,
+    load_denoiser,
+    save_denoiser,
+)
 from mmfm.models.clip import CLIP
 from mmfm.models.denoiser import Denoiser, DenoiserConfig, Told
 from mmfm.models.words import Read, Reader
 from mmfm.reports import Report, drawn_reports
-from mmfm.runs import Run, absolute
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.tasks.generate import Order, Sampling, order
 from mmfm.tasks.train_diffusion import (
     COLUMNS,
@@ -145,10 +151,11 @@ def train_draw(
         "pictures": _described(lesson),
         "words": lesson.reader.fingerprint,
         "prompts": list(prompts),
+        "model": denoiser_settings(model),
         "recipe": recipe.plain(),
     }
     with Team.joined(where), Run.start(out, settings) as run:
-        yield from _train(run, lesson, recipe, where, stop)
+        yield from _train(run, model, lesson, recipe, where, stop)
 
 
 def resume_draw(
@@ -168,12 +175,15 @@ def resume_draw(
             recipe = DrawRecipe.of(settings["recipe"])
             data, then = str(settings["data"]), dict(settings["pictures"])
             words = str(settings["words"])
+            begun = denoiser_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+            raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
         lesson = _prepared(data, recipe, where, progress, stop)
         _check_unchanged(out, data, then, words, recipe, lesson)
-        yield from _train(run, lesson, recipe, where, stop)
+        # The weights are in the checkpoint; without one it begins again, with those it began with.
+        model = begun if run.checkpoint.is_file() else _build(recipe, lesson)
+        yield from _train(run, model, lesson, recipe, where, stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,9 +213,19 @@ def _reader(name: str, device: torch.device) -> Reader:
     try:
         clip = load_clip(name, towers="text", device=str(device))
     except BadInput as error:
-        raise BadInput(f"{name} cannot read what is said: {error}") from error
+        raise BadInput(
+            f"{name} cannot read what is said; name a CLIP with --clip ({error})"
+        ) from error
+    except NotHere as error:
+        raise NotHere(
+            f"the words are read by {name}, which is not here: a new run may name another CLIP "
+            f"with --clip, one that goes on needs it back ({error})"
+        ) from error
     if not isinstance(clip, CLIP):
-        raise BadInput(f"{name} cannot read what is said: its text tower is no plain transformer")
+        raise BadInput(
+            f"{name} cannot read what is said: its text tower is no plain transformer; name "
+            "another CLIP with --clip"
+        )
     return Reader(clip)
 
 
@@ -270,7 +290,9 @@ def _build(recipe: DrawRecipe, lesson: Lesson) -> Denoiser:
     """The model with its first weights, which the seed decides."""
     mixture, reader = lesson.mixture, lesson.reader
     if recipe.start is not None:
-        return _begin_with(load_denoiser(recipe.start), recipe, lesson)
+        with recipe.beginning("a run of mmfm train draw"):
+            model = load_denoiser(recipe.start)
+        return _begin_with(model, recipe, lesson)
     fixed: dict[str, Any] = {
         "image_size": mixture.shape[0],
         "channels": mixture.shape[2],
@@ -308,19 +330,21 @@ def _begin_with(model: Denoiser, recipe: DrawRecipe, lesson: Lesson) -> Denoiser
         )
     if model.labels != mixture.drawers:
         known, new = (", ".join(names) or "none" for names in (model.labels, mixture.drawers))
-        raise BadInput(f"{recipe.start} knows the hands {known}, the data has {new}")
+        raise BadInput(
+            f"{recipe.start} knows the hands {known}, the data has {new}; leave out --start"
+        )
     model.sampling, model.reads = asdict(recipe.sampling), recipe.clip
     return model
 
 
 def _train(
     run: Run,
+    model: Denoiser,
     lesson: Lesson,
     recipe: DrawRecipe,
     device: torch.device,
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
-    model = _build(recipe, lesson)
     averaged = copy.deepcopy(model)
     prompts = _prompts(recipe, lesson)
     steps = fit(

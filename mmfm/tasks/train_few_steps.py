@@ -28,13 +28,18 @@ from mmfm.diffusion.course import course
 from mmfm.diffusion.guidance import guided
 from mmfm.diffusion.samplers import SAMPLERS
 from mmfm.diffusion.schedules import add_noise, chosen, flow
-from mmfm.errors import BadInput, BadRun
+from mmfm.errors import BadInput
 from mmfm.machine import bf16_is_fast, pick_device
-from mmfm.models.checkpoints import load_denoiser, save_denoiser
+from mmfm.models.checkpoints import (
+    denoiser_from,
+    denoiser_settings,
+    load_denoiser,
+    save_denoiser,
+)
 from mmfm.models.denoiser import Denoiser
 from mmfm.recipes import check_types
 from mmfm.reports import Report, drawn_reports
-from mmfm.runs import Run, absolute, check_unchanged
+from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.tasks import generate
 from mmfm.tasks.generate import JUMP, Sampling
 from mmfm.tasks.train_diffusion import SIDES, DrawingRecipe, Sheets, Shown
@@ -190,6 +195,8 @@ def train_few_steps(
         "files": _FILES,
         "data": absolute(data, known=KNOWN),
         "pictures": described(parts.train),
+        "model": denoiser_settings(student),
+        "teacher": asdict(how),
         "recipe": recipe.plain(),
     }
     with Team.joined(where), Run.start(out, settings) as run:
@@ -212,10 +219,15 @@ def resume_few_steps(
         try:
             recipe = FewStepsRecipe.of(settings["recipe"])
             data, then = str(settings["data"]), dict(settings["pictures"])
+            # A run of before its student was kept begins as it began then.
+            begun = _begun(settings) if "model" in settings else None
         except (KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+            raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
-        student, how = _taken_on(recipe)
+        # The weights are in the checkpoint, the teacher's too; without one it begins again.
+        if begun is None or not run.checkpoint.is_file():
+            begun = _taken_on(recipe)
+        student, how = begun
         parts = load_parts(data, size=student.config.image_size, sides=SIDES, progress=progress)
         check_unchanged(out, data, then, described(parts.train))
         yield from _train(run, parts, _School(recipe, student, how, parts.train, where), stop)
@@ -225,7 +237,8 @@ def _taken_on(recipe: FewStepsRecipe) -> tuple[Denoiser, Sampling]:
     """The student, who as yet answers as the teacher does, and how the teacher draws."""
     if recipe.start is None:
         raise BadInput("a student needs a teacher: say from which model it is to be made")
-    teacher = load_denoiser(recipe.start)
+    with recipe.beginning("a run of mmfm train diffusion"):
+        teacher = load_denoiser(recipe.start)
     c = teacher.config
     if not teacher.ours or c.jumps != "none" or (c.objective, c.schedule) != ("flow", "flow"):
         what = "was made for few steps itself" if c.jumps != "none" else "was taught otherwise"
@@ -246,6 +259,13 @@ def _taken_on(recipe: FewStepsRecipe) -> tuple[Denoiser, Sampling]:
     student.reset(torch.Generator().manual_seed(recipe.plan.seed))
     student.load_state_dict(student.state_dict() | teacher.state_dict())
     return student, how
+
+
+def _begun(settings: Mapping[str, Any]) -> tuple[Denoiser, Sampling]:
+    """What `_taken_on` gave when a run began, as it remembers it: without the weights."""
+    how = dict(settings["teacher"])
+    how["interval"] = tuple(how["interval"])  # JSON knows lists only
+    return denoiser_from(settings["model"]), Sampling(**how)
 
 
 def _check_ways(recipe: FewStepsRecipe, how: Sampling) -> None:

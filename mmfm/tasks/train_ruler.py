@@ -29,12 +29,20 @@ from mmfm.data.labelled import (
 )
 from mmfm.data.mixture import HeldOut, Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
-from mmfm.errors import BadInput, BadRun
+from mmfm.errors import BadInput
 from mmfm.machine import pick_device
-from mmfm.models.ruler import Ruler, RulerConfig, load_ruler, look, save_ruler
-from mmfm.recipes import Recipe, check_types
+from mmfm.models.ruler import (
+    Ruler,
+    RulerConfig,
+    load_ruler,
+    look,
+    ruler_from,
+    ruler_settings,
+    save_ruler,
+)
+from mmfm.recipes import Recipe, check_types, read_sources
 from mmfm.reports import Report, Scores, reports
-from mmfm.runs import Run, absolute, check_unchanged
+from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -83,7 +91,8 @@ def train_ruler(
     Run.check_new(out)  # before the data, which may take long to come
     pictures = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
-    shown = _shown(pictures, recipe, _build(recipe, pictures), torch.device("cpu"))
+    ruler = _build(recipe, pictures)
+    shown = _shown(pictures, recipe, ruler, torch.device("cpu"))
     shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
     known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
     settings = {
@@ -91,10 +100,11 @@ def train_ruler(
         "train": "ruler",
         "data": absolute(data, known=known),
         "pictures": _described(pictures),
+        "model": ruler_settings(ruler),
         "recipe": recipe.plain(),
     }
     with Team.joined(where), Run.start(out, settings) as run:
-        yield from _train(run, pictures, recipe, where, stop)
+        yield from _train(run, ruler, pictures, recipe, where, stop)
 
 
 def resume_ruler(
@@ -113,12 +123,36 @@ def resume_ruler(
         try:
             recipe = RulerRecipe.of(settings["recipe"])
             data, then = str(settings["data"]), dict(settings["pictures"])
+            begun = ruler_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+            raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
         pictures = _load(data, recipe, progress)
         check_unchanged(out, data, then, _described(pictures))
-        yield from _train(run, pictures, recipe, where, stop)
+        # The weights are in the checkpoint; without one it begins again, with those it began with.
+        ruler = begun if run.checkpoint.is_file() else _build(recipe, pictures)
+        yield from _train(run, ruler, pictures, recipe, where, stop)
+
+
+def what_for(out: Path) -> tuple[str, str]:
+    """What the ruler of a run can be used for: a command to try, and what that does."""
+    settings = Run.read_settings(out)
+    data, sources = settings["data"], RulerRecipe.of(settings["recipe"]).sources
+    if not sources:
+        return (
+            f"mmfm score RUN --data {data} --ruler {out}",
+            "the ruler measures how good the pictures are that a RUN of mmfm train diffusion draws",
+        )
+    if sources == read_sources("emoji-to-judge"):
+        return (
+            f"python benchmarks/emoji_nano.py --data {data} --judge {out} --model RUN",
+            "the ruler tells whether a RUN of mmfm train draw draws the emoji that it is asked "
+            "for; benchmarks/ lies in a checkout of mmfm",
+        )
+    return (
+        f"from mmfm.models.ruler import load_ruler; load_ruler({str(out)!r})  # in Python",
+        "the ruler names what its sources show, and so can judge who was taught to draw that",
+    )
 
 
 def _load(data: str, recipe: RulerRecipe, progress: Callable[[int, int], None] | None) -> _Pictures:
@@ -169,7 +203,8 @@ def _build(recipe: RulerRecipe, pictures: _Pictures) -> Ruler:
     names = pictures.names if mixed else pictures.train.names
     height, width, channels = pictures.shape if mixed else pictures.train.images.shape[1:]
     if recipe.start is not None:
-        return _begin_with(load_ruler(recipe.start), (height, width, channels), names, recipe.start)
+        begun = load_ruler(recipe.start)
+        return _begin_with(begun, (height, width, channels), names, recipe.start)
     fixed: dict[str, Any] = {"image_size": height, "channels": channels, "classes": len(names)}
     ruler = Ruler(RulerConfig(**{**recipe.model, **fixed}), names)
     ruler.reset(torch.Generator().manual_seed(recipe.plan.seed))
@@ -179,7 +214,14 @@ def _build(recipe: RulerRecipe, pictures: _Pictures) -> Ruler:
 def _begin_with(
     ruler: Ruler, shape: tuple[int, int, int], names: tuple[str, ...], start: str
 ) -> Ruler:
-    ruler.as_seen(torch.zeros(1, *shape, dtype=torch.uint8))  # raises where the size is another
+    height, width, channels = shape
+    c = ruler.config
+    if (c.image_size, c.image_size, c.channels) != shape:
+        mend = "--size brings it to its size" if c.channels == channels else "leave out --start"
+        raise BadInput(
+            f"{start} looks at {c.image_size}x{c.image_size} pixels and {c.channels} channels, the "
+            f"data has {height}x{width} and {channels}; {mend}"
+        )
     if ruler.labels != names:
         raise BadInput(
             f"{start} names {', '.join(ruler.labels):.200}, the data {', '.join(names):.200}; "
@@ -190,12 +232,12 @@ def _begin_with(
 
 def _train(
     run: Run,
+    ruler: Ruler,
     pictures: _Pictures,
     recipe: RulerRecipe,
     device: torch.device,
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
-    ruler = _build(recipe, pictures)
     averaged = copy.deepcopy(ruler)
     heaps = _held_out(pictures)
     steps = fit(

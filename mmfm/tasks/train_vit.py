@@ -17,14 +17,14 @@ from mmfm.data.draws import uniform
 from mmfm.data.labelled import KNOWN, LabelledPictures, augment, described, load_labelled
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
-from mmfm.errors import BadInput, BadRun
+from mmfm.errors import BadInput
 from mmfm.machine import pick_device
 from mmfm.models.checkpoints import load_clip, load_vit, save_vit, vit_from, vit_settings
 from mmfm.models.clip import CLIP
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, reports
-from mmfm.runs import Run, absolute, check_unchanged
+from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -120,7 +120,7 @@ def resume_vit(
             data, then = str(settings["data"]), dict(settings["pictures"])
             begun = vit_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{out}: its run.json is of another version ({error})") from error
+            raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
         pictures, held_out = _load(data, recipe, progress)
         check_unchanged(out, data, then, _described(pictures))
@@ -175,7 +175,9 @@ def _build(recipe: VitRecipe, pictures: _Pictures) -> ViT:
     height, width, channels = pictures.shape if mixed else pictures.images.shape[1:]
     names, half = _names(pictures), (0.5,) * channels
     if recipe.start is not None:
-        return _begin_with(_tower(recipe.start), (height, width, channels), names, recipe)
+        with recipe.beginning("a run of mmfm train vit or train clip"):
+            tower = _tower(recipe.start)
+        return _begin_with(tower, (height, width, channels), names, recipe)
     fixed: dict[str, Any] = {
         "image_size": (height, width),
         "channels": channels,
@@ -207,9 +209,10 @@ def _begin_with(
     height, width, channels = shape
     c = model.config
     if (*c.image_size, c.channels) != (height, width, channels):
+        mend = "--size brings it to its size" if c.channels == channels else "leave out --start"
         raise BadInput(
             f"{recipe.start} looks at {c.image_size[0]}x{c.image_size[1]} pixels and {c.channels} "
-            f"channels, the data has {height}x{width} and {channels}; --size brings it to its size"
+            f"channels, the data has {height}x{width} and {channels}; {mend}"
         )
     if model.labels == names:
         return model

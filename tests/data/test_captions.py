@@ -99,6 +99,13 @@ def test_classes_are_said_in_the_language_of_their_names(folders):
     ]  # fmt: skip
 
 
+def test_a_class_that_is_a_link_to_nowhere_is_named_and_the_others_are_said(folders):
+    (folders / "fox").symlink_to("nowhere")
+    pictures = load(folders)
+    assert pictures.names == ("owl", "sea_lion", "강아지")
+    assert pictures.skipped == ((str(folders / "fox"), "a link that leads nowhere"),)
+
+
 def test_templates_can_be_ones_own(folders):
     pictures = load(folders, templates={"en": ["see {a} {name}", "{name}!"]})
     assert said(pictures) == {

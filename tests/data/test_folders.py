@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from nasty import corners, saved
 
-from mmfm.data.folders import loose_pictures, picture_files
+from mmfm.data.folders import class_folders, folder_parts, loose_pictures, lost_links, picture_files
 from mmfm.data.formats import RAW_ENDINGS, picture_endings
-from mmfm.errors import NotHere
+from mmfm.errors import BadData, NotHere
 
 PNG = saved(corners(), "PNG")
 
@@ -165,6 +165,38 @@ def test_links_that_nobody_can_follow_end_no_search_for_loose_pictures(tmp_path:
     assert [path.name for path in loose_pictures(tmp_path)] == ["a.png", "long", "round"]
     reasons = {path.name: why for path, why in picture_files(tmp_path).unreadable}
     assert reasons == {"long": os.strerror(errno.ENAMETOOLONG), "round": "a loop of links"}
+
+
+def test_class_folders_may_be_links_and_those_that_lead_to_none_are_named(tmp_path: Path):
+    classes = tmp_path / "classes"
+    put(classes, "cat/a.png", "dog/b.png", ".hidden/c.png")
+    put(tmp_path, "elsewhere/deep/d.png")
+    (classes / "fox").symlink_to(tmp_path / "elsewhere")
+    for name, leads in (("gone", "nowhere"), ("round", "round"), ("self", "."), ("up", tmp_path)):
+        (classes / name).symlink_to(leads)
+    (classes / "long").symlink_to("x" * 300)  # Path.is_dir raises an error of it
+    assert folder_parts(classes) == (classes, None)
+    found = {name: [file.name for file in files] for name, files in class_folders(classes).items()}
+    assert found == {"cat": ["a.png"], "dog": ["b.png"], "fox": ["d.png"]}
+    reasons = {path.name: why for path, why in lost_links(classes).items()}
+    assert list(reasons) == ["gone", "long", "round", "self", "up"]
+    assert "leads nowhere" in reasons["gone"] and "loop" in reasons["round"]
+    assert "lies in" in reasons["self"] and "lies in" in reasons["up"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOTCONN, errno.ESTALE])
+def test_a_class_folder_on_a_dead_mount_is_left_out_and_where_too_few_are_left_it_is_named(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+):
+    put(tmp_path, "cat/a.png", "dog/b.png")
+    (tmp_path / "closed").symlink_to("elsewhere")
+    scan = os.scandir
+    refusing("closed", OSError(number, os.strerror(number)), monkeypatch)
+    monkeypatch.setattr(os, "scandir", scan)  # that of os.walk, which follows no links
+    assert lost_links(tmp_path) == {tmp_path / "closed": os.strerror(number)}
+    assert list(class_folders(tmp_path)) == ["cat", "dog"]
+    with pytest.raises(BadData, match=f"2 class folders .*closed: {os.strerror(number)}"):
+        class_folders(tmp_path, at_least=3)
 
 
 def test_a_camera_s_raw_files_stay_out_of_it(tmp_path: Path):

@@ -102,6 +102,20 @@ def test_hidden_files_and_loops_of_links_are_no_matter(folders):
     assert len(train) == 4 and train.skipped == () and train.names == ("cat", "강아지")
 
 
+def test_a_class_folder_that_is_a_link_to_nowhere_is_named_and_the_others_are_read(folders):
+    (folders / "dog").symlink_to("nowhere")
+    (folders / "fox").symlink_to("x" * 300)
+    train, _ = load_labelled(str(folders), size=None)
+    assert len(train) == 4 and train.names == ("cat", "강아지")
+    named = {Path(which).name: why for which, why in train.skipped}
+    assert list(named) == ["dog", "fox"] and "leads nowhere" in named["dog"]
+    # Where labels are not needed it might be a picture, and is named once all the same.
+    (folders / "self").symlink_to(".")
+    parts = load_parts(str(folders), size=8)
+    skipped = [Path(which).name for which, _ in parts.train.skipped]
+    assert sorted(skipped) == ["dog", "fox", "self"]
+
+
 def test_one_class_is_not_enough(tmp_path):
     write(tmp_path / "cat" / "a.png", picture_bytes("red"))
     (tmp_path / "dog").mkdir()

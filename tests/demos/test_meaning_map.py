@@ -20,6 +20,7 @@ from PIL import Image
 
 from mmfm.errors import BadInput, NotHere
 from mmfm.models.checkpoints import load_clip
+from mmfm.tasks.classify import DEFAULTS
 
 SMALL = meaning_map.SMALL
 
@@ -105,6 +106,7 @@ def test_clip_nano_is_what_the_page_starts_with_and_it_opens_on_photographs(
         assert WORDS["ko"][key] in chooser
     switched = page.switch(page.first_visit("en", "photos", SMALL), "clip-nano")
     assert stage(switched)["small"] and WORDS["en"]["small_things"] in switched[2]
+    assert DEFAULTS["clip-nano"] in switched[2]  # as the commands say it
 
 
 def test_the_browser_gets_the_cosines_that_the_model_has(page: MeaningMap) -> None:

@@ -41,7 +41,7 @@ from mmfm.listing import Table
 from mmfm.models.checkpoints import load_clip
 from mmfm.models.clip import TwoTowers
 from mmfm.store import Store
-from mmfm.tasks.classify import ZeroShotClassifier
+from mmfm.tasks.classify import DEFAULTS, ZeroShotClassifier
 from mmfm.tasks.search import search
 
 LABELS = "circle=원|circle, square, star, heart"
@@ -199,6 +199,7 @@ def test_clip_nano_is_what_the_page_starts_with_and_it_is_shown_photographs(
     visit = page.first_visit("en")
     _, _, about, _, data = page.show(visit)
     assert WORDS["en"]["knows_things"] in about and "--model" in about
+    assert DEFAULTS["clip-nano"] in about  # as the commands say it
     assert WORDS["en"]["knows_shapes"] not in about
     assert data["opening"] == PHOTOGRAPHS.opening["en"]
     assert data["examples"] == WORDS["en"]["examples_note_photographs"]

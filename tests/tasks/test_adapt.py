@@ -61,6 +61,7 @@ def made_up(clip: TwoTowers, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """Four forms under names that mean nothing to the model."""
     folder = written(tmp_path_factory.mktemp("own"), MADE_UP, each=6)
     (folder / "dax" / "broken.jpg").write_text("no picture")
+    (folder / "zup").symlink_to("nowhere")
     return folder, adapt(clip, folder, cache=None)
 
 
@@ -147,6 +148,7 @@ def test_what_is_said_to_a_person(made_up: tuple[Path, Adaptation]):
     folder, done = made_up
     c = done.chosen
     assert done.lines() == [
+        f"{folder / 'zup'}: a link that leads nowhere; left out",
         f"{folder / 'dax' / 'broken.jpg'}: not a picture, or one cut short: only 10 bytes; "
         "left out",
         "24 pictures of 4 labels; 24 of them held out once, in 5 folds:",

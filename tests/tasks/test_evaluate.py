@@ -257,11 +257,13 @@ def test_a_label_of_one_picture_beside_others_is_said_not_to_be_fitted_on(
 ) -> None:
     folder = few(tmp_path, red_circle=8, blue_star=1)
     (folder / "green_square").mkdir()
+    (folder / "pink_heart").symlink_to("nowhere")
     e = evaluate(clip, folder, cache=None)
     assert e.calibration is not None and len(e.calibration.thresholds) == 2
     notes = "\n".join(e.notes)
     assert "one picture only, so measured but not fitted on: blue_star" in notes
     assert "empty, so left out: green_square" in notes
+    assert "pink_heart: a link that leads nowhere; left out" in notes
     assert "fitted on 4 pictures" in notes
 
 

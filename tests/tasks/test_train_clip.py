@@ -582,6 +582,12 @@ def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, drawn: Path, ex
         (("--data", "nowhere", "--out", "OUT"), "nowhere", 1),
         (("--data", "CSV", "--out", "OUT", "--text", "frensh"), "english, korean", 2),
         (("--data", "CSV", "--out", "OUT", "--recipe", "cake"), "clip-shapes", 2),
+        (("--data", "CSV", "--out", "OUT", "--recipe", "vit-cifar"), "there are clip-nano", 2),
+        (
+            ("--data", "CSV", "--text", "english", "--out", "OUT", "--start", "mnist-nano"),
+            "name a run of mmfm train clip",
+            2,
+        ),
         (("--data", "TWO", "--out", "OUT"), "two.csv: too few to train on", 2),
         (("--data", "CSV", "--out", "CSV"), "is a file", 2),
         (("--data", "nowhere", "--out", "OUT", "--recipe", "clip-nano-whole"), "--start RUN", 2),

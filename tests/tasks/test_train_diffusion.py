@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,25 @@ def test_a_run_that_was_left_goes_on_to_the_same_weights(
         Image.open(path).load()
 
 
+def test_a_run_goes_on_without_the_model_that_it_began_with_and_one_of_before_as_it_began(
+    tmp_path: Path, trained: Path, tiny: DiffusionRecipe
+) -> None:
+    first = Path(shutil.copytree(trained, tmp_path / "first"))
+    for name, start in (("whole", first), ("parts", first), ("before", None)):
+        recipe = tiny.changed({"steps": 12}, start=start and str(start))
+        for report in train_diffusion("digits", tmp_path / name, recipe, device="cpu"):
+            if name != "whole" and report.step.number == 5:
+                break
+    shutil.rmtree(first)
+    list(resume_diffusion(tmp_path / "parts", device="cpu"))
+    assert same_weights(tmp_path / "parts", tmp_path / "whole")
+    settings = json.loads((tmp_path / "before" / "run.json").read_text())
+    del settings["model"]
+    (tmp_path / "before" / "run.json").write_text(json.dumps(settings))
+    steps = [report.step.number for report in resume_diffusion(tmp_path / "before", device="cpu")]
+    assert steps == list(range(6, 13))
+
+
 def test_a_kill_after_the_last_checkpoint_is_made_good_by_resuming(
     tmp_path: Path, tiny: DiffusionRecipe
 ) -> None:
@@ -493,6 +513,8 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
         (("--out", "OUT"), "--data is missing", 2),
         (("--data", "nowhere", "--out", "OUT"), "a folder of pictures", 1),
         (("--data", "digits", "--out", "OUT", "--recipe", "cake"), "diffusion-mnist", 2),
+        (("--data", "digits", "--out", "OUT", "--recipe", "vit-digits"), "are diffusion-", 2),
+        (("--data", "digits", "--out", "OUT", "--start", "vit-cifar"), "mmfm train diffusion", 2),
         (("--data", "digits", "--out", "OUT", "--steps", "0"), "0 steps", 2),
         (("--data", "digits", "--out", "OUT", "--minutes", "nan"), "nan minutes", 2),
         (("--data", "digits", "--out", "OUT", "--size", "7"), "8x8 to 64x64", 2),
@@ -585,7 +607,10 @@ def test_a_half_there_folder_and_a_run_of_another_kind_are_named(
     list(train_diffusion("digits", out, tiny.changed({"steps": 2}), device="cpu"))
     text = (out / "run.json").read_text()
     for content, line in (
-        (text.replace('"train": "diffusion"', '"train": "vit"'), "is a run of 'vit'"),
+        (
+            text.replace('"train": "diffusion"', '"train": "vit"'),
+            r"is a run of 'vit'.*; mmfm train vit --out .*run --resume goes on",
+        ),
         (text[:100], "not whole JSON"),
         (text.replace('"pictures"', '"images"'), "of another version"),
         (text.replace('"drop_label": 0.1', '"drop_label": 7'), "share from 0 to 1"),

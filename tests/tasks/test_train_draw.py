@@ -7,6 +7,7 @@ The world is small: circles, squares and bars in red, green and blue, as three h
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,14 +27,14 @@ from safetensors.torch import load_file
 from mmfm import cli
 from mmfm.data.mixture import Mixture
 from mmfm.data.templates import language_of
-from mmfm.errors import BadInput, BadRun, MmfmError
+from mmfm.errors import BadInput, BadRun, MmfmError, NotHere
 from mmfm.models.checkpoints import load_clip, load_denoiser, save_clip
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig
 from mmfm.models.tokenizer import learn
 from mmfm.models.vit import ViTConfig
 from mmfm.models.words import Reader
 from mmfm.recipes import read_sources
-from mmfm.tasks.generate import generate
+from mmfm.tasks.generate import Sampling, generate
 from mmfm.tasks.train_draw import (
     DrawRecipe,
     Lesson,
@@ -496,6 +497,40 @@ def test_a_run_can_begin_with_a_trained_model(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_goes_on_without_the_model_that_it_began_with(
+    tmp_path: Path, world: Path, trained: Path, tiny: DrawRecipe
+) -> None:
+    first = Path(shutil.copytree(trained, tmp_path / "first"))
+    recipe = replace(tiny, sampling=Sampling(steps=3, guidance=1.5, interval=(0.1, 0.9)))
+    recipe = recipe.changed({"steps": 6}, start=str(first))
+    for name in ("whole", "parts"):
+        for report in train_draw(str(world / "data"), tmp_path / name, recipe, device="cpu"):
+            if name == "parts" and report.step.number == 3:
+                break
+    shutil.rmtree(first)
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    assert [report.step.number for report in resume_draw(parts, device="cpu")] == [4, 5, 6]
+    assert same_weights(parts, whole)
+    for name in ("model.safetensors", "config.json"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    settings = json.loads((parts / "run.json").read_text(encoding="utf-8"))
+    del settings["model"]
+    (parts / "run.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(BadRun, match=r"of another version \(no 'model'\); name another folder"):
+        next(resume_draw(parts, changes={"steps": 7}, device="cpu"))
+
+
+def test_a_run_whose_clip_is_gone_says_that_it_needs_it_back(
+    tmp_path: Path, world: Path, tiny: DrawRecipe
+) -> None:
+    out, clip = tmp_path / "run", make_clip(tmp_path / "clip")
+    recipe = replace(tiny, clip=str(clip)).changed({"steps": 1})
+    list(train_draw(str(world / "data"), out, recipe, device="cpu"))
+    shutil.rmtree(clip)
+    with pytest.raises(NotHere, match=r"read by .*clip, which is not here: .* needs it back"):
+        next(resume_draw(out, changes={"steps": 2}, device="cpu"))
+
+
 # --- what a newcomer gets wrong -------------------------------------------------------------------
 
 
@@ -509,14 +544,22 @@ def one_line(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[in
 @pytest.mark.parametrize(
     ("arguments", "says", "status"),
     [
-        (("--out", "OUT"), "--data is missing", 2),
+        (("--out", "OUT"), "--data is missing: the folder that holds things.parquet", 2),
         (("--data", "DATA", "--out", "OUT", "--recipe", "cake"), "emoji-nano", 2),
         (("--data", "nowhere", "--out", "OUT"), "no things.parquet", 1),
+        (("--data", "digits", "--out", "OUT"), "--data names the folder that holds them", 1),
+        (("--data", "DATA", "--out", "OUT", "--recipe", "clip-nano"), "there are emoji-nano", 2),
         (("--data", "DATA", "--out", "OUT", "--clip", "no-such"), "no model 'no-such'", 1),
+        (
+            ("--data", "DATA", "--out", "OUT", "--clip", "no-such"),
+            "name another CLIP with --clip",
+            1,
+        ),
         (("--data", "DATA", "--out", "OUT", "--clip", "EYES"), "cannot read what is said", 2),
-        (("--data", "DATA", "--out", "OUT", "--clip", "mnist-nano"), "mnist-nano", 2),
+        (("--data", "DATA", "--out", "OUT", "--clip", "mnist-nano"), "name a CLIP with --clip", 2),
         (("--data", "DATA", "--out", "OUT", "--size", "4"), "8x8 to 64x64", 2),
         (("--data", "DATA", "--out", "OUT", "--start", "mnist-nano"), "does not draw what is", 2),
+        (("--data", "DATA", "--out", "OUT", "--start", "vit-cifar"), "a run of mmfm train draw", 2),
         (("--data", "DATA", "--out", "FILE"), "is a file", 2),
         (("--out", "OUT", "--resume"), "no run to go on with", 1),
         (("--out", "OUT", "--resume", "--clip", "x"), "leave out --clip", 2),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -398,6 +399,31 @@ def test_a_run_that_was_left_goes_on_to_the_same_weights(
     assert same_weights(out, trained[method])
 
 
+@pytest.mark.parametrize("method", ["direct", "progressive"])
+def test_a_student_goes_on_when_its_teacher_has_gone(
+    method: str, tmp_path: Path, trained: dict[str, Path], teacher: Path
+) -> None:
+    first, out = Path(shutil.copytree(teacher, tmp_path / "first")), tmp_path / "run"
+    for report in train_few_steps("digits", out, recipe_of(method, first), device="cpu"):
+        if report.step.number == 9:
+            break
+    shutil.rmtree(first)
+    steps = [report.step.number for report in resume_few_steps(out, device="cpu")]
+    assert steps == list(range(10, 21))
+    assert same_weights(out, trained[method])
+
+
+def test_a_run_of_before_its_student_was_kept_goes_on(tmp_path: Path, teacher: Path) -> None:
+    out = tmp_path / "run"
+    recipe = recipe_of("shortcut", teacher, steps=2)
+    list(train_few_steps("digits", out, recipe, device="cpu"))
+    settings = json.loads((out / "run.json").read_text())
+    del settings["model"], settings["teacher"]
+    (out / "run.json").write_text(json.dumps(settings))
+    longer = resume_few_steps(out, changes={"steps": 3}, device="cpu")
+    assert [report.step.number for report in longer] == [3]
+
+
 def test_a_finished_run_stays_and_can_be_made_longer(tmp_path: Path, teacher: Path) -> None:
     out = tmp_path / "run"
     list(train_few_steps("digits", out, recipe_of("direct", teacher), device="cpu"))
@@ -518,6 +544,7 @@ def test_torchrun_teaches_as_well_as_one_process(
         (("--out", "OUT"), "--from is missing", 2),
         (("--from", "TEACHER", "--out", "OUT"), "--data is missing", 2),
         (("--from", "nobody", "--data", "digits", "--out", "OUT"), "nobody", 1),
+        (("--from", "vit-cifar", "--data", "digits", "--out", "OUT"), "mmfm train diffusion", 2),
         (("--from", "STUDENT", "--data", "digits", "--out", "OUT"), "few steps itself", 2),
         (("--from", "NOISE", "--data", "digits", "--out", "OUT"), "'flow'", 2),
         (("--from", "READS", "--data", "digits", "--out", "OUT"), "reads words", 2),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,20 @@ from mixtures import make_sources, tables
 from PIL import Image
 from typer.testing import CliRunner
 
+from mmfm import cli
 from mmfm.commands.ruler import train_ruler as command
 from mmfm.data.labelled import load_parts
 from mmfm.data.mixture import load_mixture
 from mmfm.errors import BadInput, BadRun
 from mmfm.models.ruler import RulerConfig, load_ruler, look
-from mmfm.tasks.train_ruler import RulerRecipe, accuracy, bend, resume_ruler, train_ruler
+from mmfm.tasks.train_ruler import (
+    RulerRecipe,
+    accuracy,
+    bend,
+    resume_ruler,
+    train_ruler,
+    what_for,
+)
 
 TINY = """
 [model]
@@ -81,6 +90,25 @@ def test_a_run_that_stops_and_goes_on_ends_with_the_same_weights(
     assert reports[0].step.number == 8
     whole, parted = (load_ruler(str(tmp_path / name)) for name in ("whole", "parted"))
     assert whole.digest == parted.digest
+
+
+def test_a_run_goes_on_without_the_ruler_that_it_began_with(tmp_path: Path, tiny: Path) -> None:
+    first, recipe = tmp_path / "first", RulerRecipe.read(str(tiny))
+    list(train_ruler("digits", first, recipe, device="cpu"))
+    onward = recipe.changed({}, start=str(first))
+    for name in ("whole", "parts"):
+        for report in train_ruler("digits", tmp_path / name, onward, device="cpu"):
+            if name == "parts" and report.step.number == 4:
+                break
+    shutil.rmtree(first)
+    list(resume_ruler(tmp_path / "parts", device="cpu"))
+    whole, parts = (load_ruler(str(tmp_path / name)) for name in ("whole", "parts"))
+    assert whole.digest == parts.digest
+    settings = json.loads((tmp_path / "parts" / "run.json").read_text())
+    del settings["model"]
+    (tmp_path / "parts" / "run.json").write_text(json.dumps(settings))
+    with pytest.raises(BadRun, match=r"of another version \(no 'model'\); name another folder"):
+        next(resume_ruler(tmp_path / "parts", device="cpu"))
 
 
 def test_another_seed_makes_another_ruler_and_the_same_seed_the_same(
@@ -334,7 +362,65 @@ def test_the_command_trains_and_resumes(tmp_path: Path, tiny: Path) -> None:
     assert f"mmfm score RUN --data digits --ruler {out}" in said.output
     again = CliRunner().invoke(APP, ["--out", out, "--resume", "--steps", "14", "--device", "cpu"])
     assert again.exit_code == 0, again.output
+    assert f"mmfm score RUN --data digits --ruler {out}" in again.output
     wrong = CliRunner().invoke(APP, ["--out", out, "--resume", "--seed", "3"])
     assert isinstance(wrong.exception, BadInput) and "--seed" in str(wrong.exception)
     nothing = CliRunner().invoke(APP, ["--out", str(tmp_path / "other")])
     assert isinstance(nothing.exception, BadInput) and "--data is missing" in str(nothing.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "status"),
+    [
+        (("--out", "OUT"), "--data is missing: mnist", 2),
+        (("--data", "shapes", "--out", "OUT"), "known names are digits", 1),
+        (("--data", "digits", "--out", "OUT", "--recipe", "vit-digits"), "are ruler-emoji", 2),
+        (("--data", "digits", "--out", "OUT", "--recipe", "VIT"), "[model] has no 'patch_size'", 2),
+        (("--data", "nowhere", "--out", "OUT", "--recipe", "ruler-emoji"), "--data names", 1),
+        (("--data", "digits", "--out", "OUT", "--start", "vit-cifar"), "mmfm train ruler makes", 2),
+        (("--data", "digits", "--out", "OUT", "--start", "mnist-ruler"), "--size brings it", 2),
+        (("--data", "digits", "--out", "OTHER"), "already holds a run of mmfm train vit", 1),
+        (("--out", "OTHER", "--resume"), "mmfm train vit --out", 1),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do_and_leaves_nothing_behind(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    says: str,
+    status: int,
+) -> None:
+    (tmp_path / "vit.toml").write_text("[model]\npatch_size = 2\n[plan]\nsteps = 1\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text('{"mmfm": 1, "train": "vit"}')
+    places = {"OUT": "run", "VIT": "vit.toml", "OTHER": "other"}
+    given = [str(tmp_path / places[word]) if word in places else word for word in arguments]
+    assert cli.main(["train", "ruler", *given]) == status
+    line = capsys.readouterr().err
+    assert says in line and len(line.strip().splitlines()) == 1, line
+    assert not (tmp_path / "run").exists()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["run.json"]
+
+
+# --- what it is for -----------------------------------------------------------------------------
+
+
+def test_a_ruler_of_several_sources_is_not_said_to_be_one_for_scores(tmp_path: Path) -> None:
+    """`mmfm score` asks pictures by the labels of its data, which such sources don't have."""
+    data, out = make_sources(tmp_path), tmp_path / "run"
+    list(train_ruler(str(data), out, mixed(data).changed({"steps": 1}), device="cpu"))
+    use, also = what_for(out)
+    assert "mmfm score" not in use and "can judge" in also
+    exec(use)  # the very line that a person is told
+
+
+def test_a_ruler_of_emoji_judges_what_draws_emoji(tmp_path: Path) -> None:
+    recipe = RulerRecipe.read("ruler-emoji").plain()
+    told = {"train": "ruler", "data": "emojis", "recipe": recipe}
+    (tmp_path / "run.json").write_text(json.dumps(told))
+    use, also = what_for(tmp_path)
+    python, script, *options = use.split()
+    assert (python, options[:2]) == ("python", ["--data", "emojis"])
+    assert f"--judge {tmp_path} --model RUN" in use and "mmfm train draw" in also
+    text = (Path(__file__).parents[2] / script).read_text(encoding="utf-8")
+    assert all(f'"{option}"' in text for option in options if option.startswith("--"))

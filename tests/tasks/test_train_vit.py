@@ -295,6 +295,25 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        ("mnist-nano", "name a run of mmfm train vit or train clip"),
+        ("no-such", "no model 'no-such'.*; name a run of mmfm train vit"),
+        ("vit-cifar", "leave out --start"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_answered_with_what_does(
+    tmp_path: Path, tiny: Path, start: str, says: str
+) -> None:
+    recipe = VitRecipe.read(str(tiny)).changed({}, start=start)
+    with pytest.raises((BadInput, NotHere), match=says):
+        next(train_vit("digits", tmp_path / "run", recipe, device="cpu"))
+    with pytest.raises(BadInput, match="for another training; for this one there are vit-cifar"):
+        VitRecipe.read("ruler-mnist")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_second_start_in_the_same_folder_points_to_resume(tmp_path: Path, tiny: Path) -> None:
     recipe = VitRecipe.read(str(tiny))
     list(train_vit("digits", tmp_path / "run", recipe, device="cpu"))
