@@ -24,6 +24,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -463,6 +464,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     wished = parsed(arguments)
+    # What ends it, `timeout` perhaps, shall not leave a training behind that nobody watches.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         models = models_of_pages(wished.model)
     except MmfmError as error:
