@@ -14,6 +14,7 @@ import threading
 import warnings
 import webbrowser
 from collections.abc import Generator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 FIRST_PORT = 7860
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LARGEST_UPLOAD = "32mb"
+# Gradio loads it with the first question of the first visitor, who waited a second for it.
+LOADED_AHEAD = "matplotlib.pyplot"
 
 # The browser itself refuses what would leave this server. Gradio needs inline styles and scripts,
 # and builds functions from the code of its HTML components.
@@ -113,6 +116,8 @@ def serve(
         with listen(host, port) as listening:
             address = _address(host, listening.getsockname()[1], page, known)
             print(f"mmfm runs at {address} (stop it with Ctrl-C)", flush=True)
+            # While the browser fetches the page, nothing else is to be done here.
+            threading.Thread(target=import_module, args=(LOADED_AHEAD,), daemon=True).start()
             if open_browser and _has_screen():
                 webbrowser.open(address)
             _run(app, listening)
