@@ -65,6 +65,7 @@ CHANGES: dict[str, Change] = {
     "batch 32": lambda recipe: recipe.changed({"batch": 32}),
     "batch 128": lambda recipe: recipe.changed({"batch": 128}),
     "Muon's rate 0.02": lambda recipe: recipe.changed({"matrix_rate": 0.02}),
+    "no weight decay": lambda recipe: recipe.changed({"weight_decay": 0.0}),
     "average 0.9995": lambda recipe: recipe.changed({"average": 0.9995}),
 }
 

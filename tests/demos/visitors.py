@@ -33,6 +33,9 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 )
 
+# What Gradio's client says now and then of the streams that it ends itself as a page is left.
+LEAVING = "AbortError: signal is aborted without reason"
+
 
 @contextlib.contextmanager
 def serving(pages: FastAPI) -> Generator[str]:
@@ -66,7 +69,7 @@ class Visitor:
         self.page.on("request", self._see)
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and LEAVING not in message.text:
             self.faults.append(f"console: {message.text}")
 
     def _see(self, request: object) -> None:
