@@ -30,14 +30,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from about import this_run
+from pages_first_answer import CHROMIUM, FLAGS
 from playwright.sync_api import Page, expect, sync_playwright
 
 from mmfm.tasks.studio import Studio
 
 MODEL = "mnist-nano"
 FRAMES, SECONDS = 10.0, 1.0  # at least so many a second; Stop within so many
-CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--no-sandbox", "--disable-gpu")
 PATIENCE = 120_000  # milliseconds until a page gives up
 
 # Presses a button and notes when a part of the page becomes another one, until some other part is
@@ -266,7 +265,7 @@ def main() -> None:
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     with scratch as folder, sync_playwright() as playwright:
         runs = Path(folder) / "runs"
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS.split())
         print(this_run())
         print(f"{MODEL}, Chromium {browser.version}, medians of {arguments.rounds} (range)")
         with serving(arguments.device, runs) as address:

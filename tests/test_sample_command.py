@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 import word_models
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
+from stock_unet import stock_unet
 
 from mmfm import cli, keepsakes
 from mmfm.data.pictures import Preprocessing
@@ -54,18 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     word_models.save_both(folder)  # into reads and clip: one that reads, and who reads for it
     save_clip(word_models.make_clip(seed=9), folder / "another")
 
-    net = UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        attention_head_dim=8,
-        num_class_embeds=3,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
+    net = stock_unet(num_class_embeds=3)
     DDPMPipeline(net, DDPMScheduler()).save_pretrained(folder / "told")  # a label, always
     return folder
 

@@ -1,6 +1,5 @@
 """From a name to a model that runs, and back into a file."""
 
-import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from mmfm import hub
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, BadWeights, NotHere
-from mmfm.files import write_whole
 from mmfm.machine import pick_device
 from mmfm.models import tokenizer_files, weights, wrapped_denoiser
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, Towers, TwoTowers
@@ -427,12 +425,9 @@ def _wrapped(found: hub.Found, settings: Mapping[str, Any], towers: Towers) -> T
 
 def save_clip(model: CLIP, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a model into a folder that `load_clip` takes: weights, tokenizer, then settings."""
-    settings = clip_settings(model)
     if model.tokenizer is not None:
         model.tokenizer.save(folder)
-    weights.save(folder / "model.safetensors", model, settings, dtype)
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
-    write_whole(folder / "config.json", text + "\n")
+    weights.save_folder(folder, model, clip_settings(model), dtype)
 
 
 def clip_settings(model: CLIP) -> dict[str, Any]:
@@ -455,10 +450,7 @@ def clip_from(settings: Mapping[str, Any], tokenizer: Tokenizer) -> CLIP:
 
 def save_vit(model: ViT, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a model into a folder that `load_vit` takes: weights, then settings, each whole."""
-    settings = vit_settings(model)
-    weights.save(folder / "model.safetensors", model, settings, dtype)
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
-    write_whole(folder / "config.json", text + "\n")
+    weights.save_folder(folder, model, vit_settings(model), dtype)
 
 
 def vit_settings(model: ViT) -> dict[str, Any]:
@@ -480,10 +472,7 @@ def vit_from(settings: Mapping[str, Any]) -> ViT:
 
 def save_denoiser(model: Denoiser, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a model into a folder that `load_denoiser` takes: weights, then settings."""
-    settings = denoiser_settings(model)
-    weights.save(folder / "model.safetensors", model, settings, dtype)
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
-    write_whole(folder / "config.json", text + "\n")
+    weights.save_folder(folder, model, denoiser_settings(model), dtype)
 
 
 def denoiser_settings(model: Denoiser) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.errors import BadInput, BadWeights
-from mmfm.files import write_whole
 from mmfm.hub import Origin
 from mmfm.machine import pick_device
 from mmfm.models import weights
@@ -235,10 +234,7 @@ def _a(kind: object) -> str:
 
 def save_ruler(ruler: Ruler, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a ruler into a folder that `load_ruler` takes: weights, then settings, each whole."""
-    settings = ruler_settings(ruler)
-    weights.save(folder / "model.safetensors", ruler, settings, dtype)
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
-    write_whole(folder / "config.json", text + "\n")
+    weights.save_folder(folder, ruler, ruler_settings(ruler), dtype)
 
 
 def ruler_settings(ruler: Ruler) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmfm.errors import BadWeights
-from mmfm.files import whole
+from mmfm.files import whole, write_whole
 
 Row = tuple[str, str] | tuple[str, str, Callable[[Tensor], Tensor]]
 Table = Sequence[Row]
@@ -230,6 +230,15 @@ def save(path: Path, model: nn.Module, settings: Mapping[str, Any], dtype: torch
     contiguous = {key: tensor.contiguous() for key, tensor in state.items()}
     with whole(path) as file:
         file.write(to_bytes(contiguous, metadata={"mmfm": json.dumps(settings)}))
+
+
+def save_folder(
+    folder: Path, model: nn.Module, settings: Mapping[str, Any], dtype: torch.dtype
+) -> None:
+    """Write a model and, for a person, its settings beside it: weights first, each whole."""
+    save(folder / "model.safetensors", model, settings, dtype)
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    write_whole(folder / "config.json", text + "\n")
 
 
 def read_settings(path: Path) -> dict[str, Any] | None:

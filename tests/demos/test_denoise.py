@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 import visitors
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler
 from gradio_client import Client, handle_file
 from mmfm.demos import app, denoise, denoise_kept, patches
 from mmfm.demos.denoise import OutOfTheNoise, Visit
@@ -29,6 +29,7 @@ from mmfm.demos.page import Context
 from mmfm.demos.words_denoise import WORDS
 from PIL import Image, ImageDraw, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
+from stock_unet import stock_unet
 
 from mmfm import hub, keepsakes
 from mmfm.diffusion.samplers import SAMPLERS
@@ -354,18 +355,7 @@ def test_a_model_that_draws_no_digits_is_not_read_by_the_reader_of_digits(
 
 def stock(folder: Path, **options: Any) -> OutOfTheNoise:
     """The page with a small network of diffusers', as it is saved there."""
-    net = UNet2DModel(
-        sample_size=28,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        attention_head_dim=8,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        **options,
-    )
+    net = stock_unet(sample_size=28, **options)
     DDPMPipeline(net, DDPMScheduler()).save_pretrained(folder)
     page = OutOfTheNoise(Context("cpu", str(folder)))
     assert page.names[0] == str(folder)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 import visitors
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler
 from mmfm.demos import app, denoise, patches
 from mmfm.demos.page import Context
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from stock_unet import stock_unet
 
 from mmfm import keepsakes
 from mmfm.models.checkpoints import save_denoiser
@@ -532,18 +533,7 @@ def test_a_model_for_few_steps_can_only_be_sent_the_ways_that_it_was_taught(
 def test_a_model_that_is_always_told_a_label_has_its_guidance_locked(
     browser: Browser, tmp_path: Path
 ) -> None:
-    net = UNet2DModel(
-        sample_size=12,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        attention_head_dim=8,
-        num_class_embeds=3,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
+    net = stock_unet(sample_size=12, num_class_embeds=3)
     DDPMPipeline(net, DDPMScheduler()).save_pretrained(tmp_path / "told")
     with pytest.MonkeyPatch.context() as patch, app.private_gradio():
         patch.setattr(app, "pages", lambda: {"patches": patches, "denoise": denoise})

@@ -20,6 +20,7 @@ from diffusers import (
 )
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from stock_unet import stock_unet
 from torch import Tensor
 
 from mmfm import hub
@@ -33,29 +34,14 @@ from mmfm.tasks import generate as task
 from mmfm.tasks.generate import generate, samples
 from mmfm.tasks.score import score
 
-SMALL: dict[str, Any] = {
-    "sample_size": 8,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": (8, 16),
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-}
 SHORT = {"num_train_timesteps": 60, "clip_sample": False, "timestep_spacing": "trailing"}
 # What pipelines are asked that must not be compared in part only: nothing of a picture is cut off.
 UNCUT = 0.3
 
 
-def unet(**options: Any) -> UNet2DModel:
-    return UNet2DModel(**{**SMALL, **options}).eval()
-
-
 def saved(folder: Path, net: UNet2DModel | None = None, **scheduler: Any) -> DDIMPipeline:
     """A pipeline of diffusers' own, and its folder."""
-    made = DDIMPipeline(net or unet(), DDIMScheduler(**{**SHORT, **scheduler}))
+    made = DDIMPipeline(net or stock_unet(), DDIMScheduler(**{**SHORT, **scheduler}))
     made.set_progress_bar_config(disable=True)
     made.save_pretrained(folder)
     return made
@@ -147,7 +133,7 @@ def test_a_clean_picture_is_told_as_the_first_beta_and_nothing_before(folder: Pa
 
 
 def test_a_learned_clock_is_told_whole_betas_only(tmp_path: Path) -> None:
-    saved(tmp_path, unet(time_embedding_type="learned", num_train_timesteps=60))
+    saved(tmp_path, stock_unet(time_embedding_type="learned", num_train_timesteps=60))
     den = loaded(tmp_path)
     assert den.places(torch.tensor([0.0, 0.502, 1.0])).tolist() == [0, 29, 59]
     assert torch.cat([images for _, images in samples(den, count=2, steps=7)]).shape == (2, 8, 8, 1)
@@ -175,7 +161,7 @@ def test_generate_draws_by_its_own_settings_what_the_pipeline_draws(tmp_path: Pa
 
 
 def test_its_pictures_are_scored_as_ours_are(tmp_path: Path) -> None:
-    saved(tmp_path, unet(sample_size=28))
+    saved(tmp_path, stock_unet(sample_size=28))
     den = loaded(tmp_path)
     found = score(den, "digits", count=30, steps=2)
     assert found.count == 30 and found.readings[0].these.accuracy is None
@@ -225,7 +211,7 @@ def test_it_says_of_itself_what_callers_ask(folder: Path) -> None:
 def test_networks_of_other_shapes_answer_as_they_do_by_themselves(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
-    net = unet(**options)
+    net = stock_unet(**options)
     saved(tmp_path, net)
     den = loaded(tmp_path)
     x = noise(2, *den.config.shape)
@@ -248,7 +234,7 @@ def test_half_precision_is_for_the_network(folder: Path) -> None:
 
 
 def labelled(folder: Path, classes: int, names: list[str] | None) -> UNet2DModel:
-    net = unet(num_class_embeds=classes)
+    net = stock_unet(num_class_embeds=classes)
     saved(folder, net)
     index = json.loads((folder / "model_index.json").read_text())
     if names is not None:
@@ -313,7 +299,7 @@ def test_it_reads_no_words_and_says_so(tmp_path: Path) -> None:
 def test_a_network_alone_learned_as_ddpm_does_unless_a_scheduler_lies_beside(
     tmp_path: Path,
 ) -> None:
-    net = unet()
+    net = stock_unet()
     net.save_pretrained(tmp_path / "alone")
     den = loaded(tmp_path / "alone")
     usual = DDPMScheduler()
@@ -465,7 +451,7 @@ def test_a_folder_that_is_damaged_or_of_another_kind_is_named_in_a_line(
 def test_what_is_no_denoiser_of_counted_betas_is_refused(
     options: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
-    saved(tmp_path, unet(**options))
+    saved(tmp_path, stock_unet(**options))
     with pytest.raises(BadInput, match=says):
         load_denoiser(str(tmp_path))
 
@@ -510,7 +496,7 @@ def cached(cache: Path, repository: str) -> Path:
 
 
 def test_a_repository_in_the_cache_is_loaded_offline_and_another_refused(cache: Path) -> None:
-    DDPMPipeline(unet(), DDPMScheduler()).save_pretrained(cached(cache, "somebody/ddpm"))
+    DDPMPipeline(stock_unet(), DDPMScheduler()).save_pretrained(cached(cache, "somebody/ddpm"))
     den = load_denoiser("hf:somebody/ddpm")
     assert (den.name, den.origin, den.clip) == ("hf:somebody/ddpm", "hub", 1.0)
     with pytest.raises(Offline, match="hf:google/ddpm-cifar10-32 is not on this machine"):

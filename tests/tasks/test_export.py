@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
+from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, DiffusionPipeline
 from diffusers.utils import dynamic_modules_utils
 from PIL import Image
+from stock_unet import stock_unet
 from torch import Tensor
 
 from mmfm.diffusion.course import course
@@ -51,17 +52,6 @@ DIT: dict[str, Any] = {
     "head_dim": 8,
     "mlp": 2,
 }
-STOCK: dict[str, Any] = {
-    "sample_size": 8,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": (8, 16),
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-}
 NAMES = ("cat", "dog", "개구리")
 
 
@@ -82,7 +72,7 @@ def stock(
     folder: Path, names: tuple[str, ...] = (), betas: dict[str, Any] | None = None, **options: Any
 ) -> Denoiser:
     """A network of diffusers', wrapped."""
-    net = UNet2DModel(**{**STOCK, **options}).eval()
+    net = stock_unet(**options)
     scheduler = DDPMScheduler(**{"num_train_timesteps": 60, "clip_sample": False, **(betas or {})})
     DDPMPipeline(net, scheduler).save_pretrained(folder)
     if names:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler
 from einops import rearrange
 from jaxtyping import Float
 from PIL import Image, ImageDraw
+from stock_unet import stock_unet
 from torch import Tensor
 
 from mmfm.diffusion.schedules import SCHEDULES
@@ -93,17 +94,7 @@ def test_under_nothing_but_noise_no_trace_of_the_drawing_is_left(schedule: str):
 
 
 def test_a_network_of_diffusers_begins_as_generate_has_it_begin(tmp_path: Path):
-    net = UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        attention_head_dim=8,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-    )
+    net = stock_unet()
     DDPMPipeline(net, DDPMScheduler(num_train_timesteps=60)).save_pretrained(tmp_path)
     den = load_denoiser(str(tmp_path))
     *_, drawn = generate(den, count=1, steps=6, seed=3)
