@@ -115,11 +115,12 @@ def train_clip(
     where = own_device(pick_device(device))
     recipe.check_beginning()  # before the data, which may take long to come
     Run.check_new(out)
+    begun = _begun(recipe)
     pictures, held_out = _load(pairs, recipe, progress)
     asked, recipe = recipe.plan.batch, _within(recipe, len(pictures), pairs.data)
     known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
     # A recipe that cannot be carried out must not leave a folder behind.
-    model = build(recipe, pictures)
+    model = build(recipe, pictures, begun=begun)
     one = torch.tensor([0])
     _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     settings = {
@@ -176,7 +177,7 @@ def resume_clip(
         check_unchanged(out, pairs.data, then, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         there = run.checkpoint.is_file()
-        model = begun if there else build(recipe, pictures, tokenizer)
+        model = begun if there else build(recipe, pictures, tokenizer, begun=_begun(recipe))
         yield from _train(run, model, pictures, held_out, recipe, where, stop)
 
 
@@ -220,15 +221,26 @@ def _within(recipe: ClipRecipe, pictures: int, data: str) -> ClipRecipe:
     return recipe.changed({"batch": most}) if recipe.plan.batch > most else recipe
 
 
-def build(recipe: ClipRecipe, pictures: _Pictures, tokenizer: Tokenizer | None = None) -> CLIP:
-    """The model with its first weights, which the seed decides.
+def _begun(recipe: ClipRecipe) -> TwoTowers | None:
+    """What the recipe goes on with, if it does."""
+    if recipe.start is None:
+        return None
+    with recipe.beginning("a run of mmfm train clip"):
+        return load_clip(recipe.start)
+
+
+def build(
+    recipe: ClipRecipe,
+    pictures: _Pictures,
+    tokenizer: Tokenizer | None = None,
+    begun: TwoTowers | None = None,
+) -> CLIP:
+    """The model with its first weights, which the seed decides, unless it has begun elsewhere.
 
     Its tokenizer is learned from what is said of the pictures, unless it is there already.
     """
     height, width, channels = _shape(pictures)
-    if recipe.start is not None:
-        with recipe.beginning("a run of mmfm train clip"):
-            begun = load_clip(recipe.start)
+    if begun is not None:
         return _begin_with(begun, (height, width), recipe)
     half = (0.5,) * channels
     given: dict[str, Any] = (_SIGMOID if recipe.kind == "sigmoid" else {}) | dict(recipe.model)

@@ -183,9 +183,10 @@ def train_diffusion(
     """Start a run in a new folder; yields a report for every step."""
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
+    begun = _begun(recipe)
     parts = _parts(data, recipe, load, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
-    model, one = _build(recipe, parts.train), torch.tensor([0])
+    model, one = _build(recipe, parts.train, begun), torch.tensor([0])
     shown = Shown(parts.train.select(one), recipe, model, torch.device("cpu"))
     shown.batch(one, one, recipe.plan.seed)
     settings: dict[str, Any] = {
@@ -233,7 +234,7 @@ def resume_diffusion(
         check_unchanged(out, data, then, described(parts.train))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if begun is None or not run.checkpoint.is_file():
-            begun = _build(recipe, parts.train)
+            begun = _build(recipe, parts.train, _begun(recipe))
         yield from _train(run, begun, parts, recipe, where, stop, watch)
 
 
@@ -263,12 +264,20 @@ def _only(pictures: LabelledPictures, labels: Sequence[str]) -> LabelledPictures
     return replace(kept, labels=found[found != NO_LABEL], names=names)
 
 
-def _build(recipe: DiffusionRecipe, pictures: LabelledPictures) -> Denoiser:
-    """The model with its first weights, which the seed decides."""
-    if recipe.start is not None:
-        with recipe.beginning("a run of mmfm train diffusion"):
-            model = load_denoiser(recipe.start)
-        return _begin_with(model, pictures, recipe)
+def _begun(recipe: DiffusionRecipe) -> Denoiser | None:
+    """What the recipe goes on with, if it does."""
+    if recipe.start is None:
+        return None
+    with recipe.beginning("a run of mmfm train diffusion"):
+        return load_denoiser(recipe.start)
+
+
+def _build(
+    recipe: DiffusionRecipe, pictures: LabelledPictures, begun: Denoiser | None = None
+) -> Denoiser:
+    """The model with its first weights, which the seed decides, unless it has begun elsewhere."""
+    if begun is not None:
+        return _begin_with(begun, pictures, recipe)
     fixed: dict[str, Any] = {
         "image_size": pictures.images.shape[1],
         "channels": pictures.images.shape[3],

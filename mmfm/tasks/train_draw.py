@@ -137,9 +137,10 @@ def train_draw(
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
     recipe = replace(recipe, clip=absolute(clip or recipe.clip, known=hub.bundled()))
+    begun = _begun(recipe)
     lesson = _prepared(data, recipe, where, progress, stop)
     # A recipe that cannot be carried out must not leave a folder behind.
-    model, one, prompts = _build(recipe, lesson), torch.tensor([0]), _prompts(recipe, lesson)
+    model, one, prompts = _build(recipe, lesson, begun), torch.tensor([0]), _prompts(recipe, lesson)
     Shown(lesson, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     Prompted(model, lesson.reader, prompts).asked(recipe.sampling)
     settings: dict[str, Any] = {
@@ -182,8 +183,9 @@ def resume_draw(
         lesson = _prepared(data, recipe, where, progress, stop)
         _check_unchanged(out, data, then, words, recipe, lesson)
         # The weights are in the checkpoint; without one it begins again, with those it began with.
-        model = begun if run.checkpoint.is_file() else _build(recipe, lesson)
-        yield from _train(run, model, lesson, recipe, where, stop)
+        if not run.checkpoint.is_file():
+            begun = _build(recipe, lesson, _begun(recipe))
+        yield from _train(run, begun, lesson, recipe, where, stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,13 +288,19 @@ def _prompts(recipe: DrawRecipe, lesson: Lesson) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _build(recipe: DrawRecipe, lesson: Lesson) -> Denoiser:
-    """The model with its first weights, which the seed decides."""
+def _begun(recipe: DrawRecipe) -> Denoiser | None:
+    """What the recipe goes on with, if it does."""
+    if recipe.start is None:
+        return None
+    with recipe.beginning("a run of mmfm train draw"):
+        return load_denoiser(recipe.start)
+
+
+def _build(recipe: DrawRecipe, lesson: Lesson, begun: Denoiser | None = None) -> Denoiser:
+    """The model with its first weights, which the seed decides, unless it has begun elsewhere."""
     mixture, reader = lesson.mixture, lesson.reader
-    if recipe.start is not None:
-        with recipe.beginning("a run of mmfm train draw"):
-            model = load_denoiser(recipe.start)
-        return _begin_with(model, recipe, lesson)
+    if begun is not None:
+        return _begin_with(begun, recipe, lesson)
     fixed: dict[str, Any] = {
         "image_size": mixture.shape[0],
         "channels": mixture.shape[2],

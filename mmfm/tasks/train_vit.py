@@ -84,9 +84,10 @@ def train_vit(
     where = own_device(pick_device(device))
     recipe.check_beginning()  # before the data, which may take long to come
     Run.check_new(out)
+    begun = _begun(recipe)
     pictures, held_out = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
-    model, one = _build(recipe, pictures), torch.tensor([0])
+    model, one = _build(recipe, pictures, begun), torch.tensor([0])
     _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
     known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
     data = absolute(data, known=known)
@@ -125,8 +126,9 @@ def resume_vit(
         pictures, held_out = _load(data, recipe, progress)
         check_unchanged(out, data, then, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
-        model = begun if run.checkpoint.is_file() else _build(recipe, pictures)
-        yield from _train(run, model, pictures, held_out, recipe, where, stop)
+        if not run.checkpoint.is_file():
+            begun = _build(recipe, pictures, _begun(recipe))
+        yield from _train(run, begun, pictures, held_out, recipe, where, stop)
 
 
 def _load(
@@ -169,15 +171,13 @@ def _names(pictures: _Pictures) -> tuple[str, ...]:
     return tuple(next(iter(kind.names.values()))[0] for kind in pictures.kinds)
 
 
-def _build(recipe: VitRecipe, pictures: _Pictures) -> ViT:
-    """The model with its first weights, which the seed decides."""
+def _build(recipe: VitRecipe, pictures: _Pictures, begun: ViT | None = None) -> ViT:
+    """The model with its first weights, which the seed decides, unless it has begun elsewhere."""
     mixed = isinstance(pictures, Mixture)
     height, width, channels = pictures.shape if mixed else pictures.images.shape[1:]
     names, half = _names(pictures), (0.5,) * channels
-    if recipe.start is not None:
-        with recipe.beginning("a run of mmfm train vit or train clip"):
-            tower = _tower(recipe.start)
-        return _begin_with(tower, (height, width, channels), names, recipe)
+    if begun is not None:
+        return _begin_with(begun, (height, width, channels), names, recipe)
     fixed: dict[str, Any] = {
         "image_size": (height, width),
         "channels": channels,
@@ -190,6 +190,14 @@ def _build(recipe: VitRecipe, pictures: _Pictures) -> ViT:
     model = ViT(config, Preprocessing((height, width), half, half), names)
     model.reset(torch.Generator().manual_seed(recipe.plan.seed))
     return model
+
+
+def _begun(recipe: VitRecipe) -> ViT | None:
+    """What the recipe goes on with, if it does."""
+    if recipe.start is None:
+        return None
+    with recipe.beginning("a run of mmfm train vit or train clip"):
+        return _tower(recipe.start)
 
 
 def _tower(name: str) -> ViT:

@@ -591,6 +591,7 @@ def test_torchrun_trains_the_same_as_one_process(tmp_path: Path, drawn: Path, ex
         (("--data", "TWO", "--out", "OUT"), "two.csv: too few to train on", 2),
         (("--data", "CSV", "--out", "CSV"), "is a file", 2),
         (("--data", "nowhere", "--out", "OUT", "--recipe", "clip-nano-whole"), "--start RUN", 2),
+        (("--data", "nowhere", "--out", "OUT", "--start", "mnist-nano"), "mmfm train clip", 2),
         (("--out", "OUT", "--resume"), "no run to go on with", 1),
         (("--out", "OUT", "--resume", "--seed", "0"), "leave out --seed", 2),
     ],

@@ -279,6 +279,7 @@ def test_a_run_can_be_made_longer(tmp_path: Path, tiny: Path) -> None:
         (("--data", "digits", "--out", "OUT", "--size", "7"), "do not divide", 2),
         (("--data", "digits", "--out", "FILE"), "is a file", 2),
         (("--data", "nowhere", "--out", "OUT", "--recipe", "vit-cifar-whole"), "--start RUN", 2),
+        (("--data", "nowhere", "--out", "OUT", "--start", "mnist-nano"), "train vit or train", 2),
         (("--out", "OUT", "--resume"), "no run to go on with", 1),
         (("--data", "digits", "--out", "OUT", "--device", "cuda:9"), "cuda:9", 2),
     ],
