@@ -55,6 +55,16 @@ def asked(**settings: Any) -> Change:
     return lambda recipe: replace(recipe, model={**recipe.model, **settings})
 
 
+def times_rates(recipe: DiffusionRecipe, factor: float) -> dict[str, float]:
+    """Both rates so many times as high; as much weight as before is lost to decay."""
+    plan = recipe.plan
+    return {
+        "rate": factor * plan.rate,
+        "matrix_rate": factor * plan.matrix_rate,
+        "weight_decay": plan.weight_decay / factor,
+    }
+
+
 CHANGES: dict[str, Change] = {
     "as the recipe says": lambda recipe: recipe,
     **{name: network(name) for name in NETWORKS},
@@ -64,7 +74,8 @@ CHANGES: dict[str, Change] = {
     "times uniform": lambda recipe: replace(recipe, times="uniform"),
     "batch 32": lambda recipe: recipe.changed({"batch": 32}),
     "batch 128": lambda recipe: recipe.changed({"batch": 128}),
-    "Muon's rate 0.02": lambda recipe: recipe.changed({"matrix_rate": 0.02}),
+    "twice the rates": lambda recipe: recipe.changed(times_rates(recipe, 2)),
+    "half the rates": lambda recipe: recipe.changed(times_rates(recipe, 1 / 2)),
     "no weight decay": lambda recipe: recipe.changed({"weight_decay": 0.0}),
     "average 0.9995": lambda recipe: recipe.changed({"average": 0.9995}),
 }
