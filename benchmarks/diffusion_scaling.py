@@ -178,7 +178,9 @@ def show(what: str, curves: Curves, folder: Path) -> None:
             for name, line in curves.items()
         }
         lines = {name: line for name, line in lines.items() if line}
-        picture = plot.curve(lines, x=AXES[what], y=axis, log_y=kind == "fid")
+        # Each doubling takes as much room as the one before, but for guidance.
+        logs = {"log_x": what != "guidance", "log_y": kind == "fid"}
+        picture = plot.curve(lines, x=AXES[what], y=axis, **logs)
         with whole(folder / f"{what}-{kind}.png") as file:
             picture.save(file, "PNG")
         print(f"drawn: {folder / f'{what}-{kind}.png'}")

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from einops import rearrange
 from jaxtyping import Float
@@ -11,7 +12,11 @@ from torch import Tensor
 
 from mmfm.errors import BadInput
 
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+
 Points = Sequence[tuple[float, float]]
+_FEW = 12  # points that a curve marks one by one
 
 
 def to_picture(image: Float[Tensor, "c y x"]) -> Image.Image:
@@ -69,9 +74,15 @@ def heat(
 
 
 def curve(
-    points: Points | Mapping[str, Points], *, x: str, y: str, title: str = "", log_y: bool = False
+    points: Points | Mapping[str, Points],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
 ) -> Image.Image:
-    """Draw one curve, or several by name, over named axes."""
+    """Draw one curve, or several by name, over named axes; few points are seen one by one."""
     # Drawn on a canvas of its own: pyplot would open windows and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -80,12 +91,15 @@ def curve(
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     axes = figure.subplots()
     for name, line in named.items():
-        # A lone point makes no line, so it gets a dot.
-        marker = "o" if len(line) == 1 else ""
+        marker = "o" if len(line) <= _FEW else ""
         axes.plot([p[0] for p in line], [p[1] for p in line], label=name, marker=marker)
     axes.set(xlabel=x, ylabel=y, title=title)
+    if log_x:
+        axes.set_xscale("log")
+        _plain_ticks(axes.xaxis)
     if log_y:
         axes.set_yscale("log")
+        _plain_ticks(axes.yaxis)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if any(named):
@@ -94,6 +108,15 @@ def curve(
     FigureCanvasAgg(figure).print_png(file)
     file.seek(0)
     return Image.open(file).convert("RGB")
+
+
+def _plain_ticks(axis: "Axis") -> None:
+    """Numbers as one reads them, 1 2 5 10, where an axis would say 10 to the power of 0."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def enlarged(picture: Image.Image, *, wide: int = 640) -> Image.Image:

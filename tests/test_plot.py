@@ -129,3 +129,13 @@ def test_a_film_keeps_shades_where_little_changes_and_all_256_are_used() -> None
     shown, _ = film_of(plot.gif([Image.fromarray(p) for p in pictures]))
     for picture, frame in zip(pictures, shown, strict=True):
         assert np.array_equal(frame[..., 0], picture)
+
+
+def test_axes_of_many_sizes_are_drawn_by_doublings_and_a_few_points_are_marked() -> None:
+    line = [(1, 40.0), (2, 4.0), (20, 1.5)]
+    plain = np.asarray(plot.curve(line, x="minutes", y="times"))
+    for logs in ({"log_x": True}, {"log_y": True}, {"log_x": True, "log_y": True}):
+        assert not np.array_equal(plot.curve(line, x="minutes", y="times", **logs), plain)
+    few = np.asarray(plot.curve(line, x="x", y="y"))
+    many = np.asarray(plot.curve([*line, *[line[-1]] * 12], x="x", y="y"))
+    assert (few < 200).any(axis=2).sum() > (many < 200).any(axis=2).sum()
