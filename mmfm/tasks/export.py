@@ -546,5 +546,7 @@ def _labels(den: Denoiser) -> str:
     if not names:
         return ""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    none = f"; number {len(names)} stands for none in particular" if den.guidable else ""
+    none = "; it has never drawn without one: leave the guidance at 1"
+    if den.guidable:
+        none = f"; number {len(names)} stands for none in particular"
     return f"**Labels**, from number 0 on: {', '.join(names[:_SHOWN])}{more}{none}."

@@ -138,11 +138,11 @@ def chosen(
         best["interval"] = tuple(best["interval"])
     how = Sampling(**best)
     _check_sampler(den, how)
-    if guidance not in (None, 1):
-        if not den.config.classes and not den.config.text_dim:
-            raise BadInput(
-                f"guidance of {guidance}: {_called(den)} knows no labels that it could be guided to"
-            )
+    if guidance not in (None, 1) and not den.config.classes and not den.config.text_dim:
+        raise BadInput(
+            f"guidance of {guidance}: {_called(den)} knows no labels that it could be guided to"
+        )
+    if how.guidance != 1:
         _ = den.null  # refused by a model that was never shown pictures without their label
     return how
 
