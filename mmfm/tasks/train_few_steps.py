@@ -133,6 +133,12 @@ class FewStepsRecipe(DrawingRecipe):
         if self.sampling.sampler != JUMP:
             raise BadInput(f"[sampling]: a student draws by the sampler {JUMP!r}")
 
+    @property
+    def taught(self) -> tuple[int, ...]:
+        """In how many jumps the student learns to get there; (): in any number of them."""
+        known = self.method in ("direct", "progressive", "shortcut")
+        return tuple(sorted(set(self.counts))) if known else ()
+
     def _check_counts(self) -> None:
         counts, known = self.counts, f"counts of {self.method}, {list(self.counts)}"
         if self.method == "progressive" and any(a != 2 * b for a, b in pairwise(counts)):
@@ -270,6 +276,7 @@ def _taken_on(recipe: FewStepsRecipe) -> tuple[Denoiser, Sampling]:
         teacher.labels,
         asdict(recipe.sampling),
         guidable=teacher.guidable,
+        taught=recipe.taught,
     )
     student.reset(torch.Generator().manual_seed(recipe.plan.seed))
     student.load_state_dict(student.state_dict() | teacher.state_dict())

@@ -209,6 +209,8 @@ def test_the_folder_holds_a_model_and_says_what_everything_in_it_is(
     model = load_denoiser(str(out))
     jumps = "picture" if method == "consistency" else "anywhere"
     assert model.config == replace(load_denoiser(str(teacher)).config, jumps=jumps)
+    taught = {"direct": (1, 2), "progressive": (2, 4), "shortcut": (1, 2, 4)}
+    assert (model.taught, model.guidable) == (taught.get(method, ()), True)
     assert model.labels == tuple("0123456789")
     assert [row["step"] for row in rows(out)] == list(range(1, 21))
     with Image.open(out / "steps.gif") as film:
