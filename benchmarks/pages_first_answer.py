@@ -19,48 +19,33 @@ ask. Run it alone on the machine: browser and pages share its cores, as they do 
 """
 
 import argparse
-import contextlib
 import math
-import os
-import re
-import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from http.client import HTTPConnection
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from about import this_run
 from gradio_client import Client, handle_file
 from mmfm.demos import app
+from pages_served import PATIENCE, Served, chromium, end_trainings, serving
 from photographs import write_photographs
 
 from mmfm.errors import MmfmError
-from mmfm.tasks.studio import Studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 TARGET = 2.0  # seconds
-PATIENCE = 120.0  # seconds after which nobody waits any longer
 HEADING = "#top h1"
 PHOTOS, SIZE = 24, (640, 480)
-
-# As the tests of the pages look for it and start it.
-CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 
 
 @dataclass(frozen=True)
@@ -208,69 +193,6 @@ class Row:
 # --- the pages ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Served:
-    """Pages in a process of their own."""
-
-    address: str
-    after: float  # seconds from the command until they answered
-    runs: Path
-
-
-@contextlib.contextmanager
-def serving(photos: Path, model: str | None) -> Generator[Served]:
-    """Start `mmfm demo`, with nothing kept from before, and end it with all that it began."""
-    with tempfile.TemporaryDirectory(prefix="mmfm-", ignore_cleanup_errors=True) as name:
-        own = Path(name)
-        kept = {f"MMFM_{what.upper()}": str(own / what) for what in ("cache", "store", "runs")}
-        command = [sys.executable, "-m", "mmfm", "demo", "--port", "0", "--allow", str(photos)]
-        command += [] if model is None else ["--model", model]
-        began = time.perf_counter()
-        with (own / "said.txt").open("w") as said:
-            process = subprocess.Popen(
-                command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **kept}
-            )
-        try:
-            address = address_in(own / "said.txt", process)
-            knock(address)
-            yield Served(address, time.perf_counter() - began, own / "runs")
-        finally:
-            end_trainings(own / "runs")
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def address_in(said: Path, process: subprocess.Popen[bytes]) -> str:
-    """Where the pages are, once they have said so."""
-    while process.poll() is None:
-        if found := re.search(r"runs at (http://[^/\s]+/)", said.read_text()):
-            return found[1]
-        time.sleep(0.02)
-    sys.exit(f"mmfm demo ended at once: {said.read_text().strip()}")
-
-
-def knock(address: str) -> None:
-    """Wait for an answer, whatever it says. No page is asked for: the first visitor shall do so."""
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE)
-    connection.request("GET", "/robots.txt")
-    connection.getresponse().read()
-    connection.close()
-
-
-def end_trainings(runs: Path) -> None:
-    """Stop what trains: a run goes on by itself when its pages are gone."""
-    studio = Studio(runs)
-    for name in studio.names():
-        studio.stop(name)
-    until = time.monotonic() + PATIENCE
-    while studio.training() is not None and time.monotonic() < until:
-        time.sleep(0.05)
-
-
 def models_of_pages(wanted: str | None) -> dict[str, str | None]:
     """All pages, the first one first, and the model that each begins with; None: it has none."""
     with app.private_gradio():
@@ -283,23 +205,6 @@ def models_of_pages(wanted: str | None) -> dict[str, str | None]:
 
 
 # --- their visitors -----------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def chromium(*, wanted: bool = True) -> Iterator["Browser | None"]:
-    """A browser without a window; None, and a line that says so, where there is none."""
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if not wanted or path is None or find_spec("playwright") is None:
-        missing = "--no-browser" if not wanted else "no Chromium here, or no Playwright"
-        print(f"{missing}: how soon pages stand is not measured; answers are those to scripts")
-        yield None
-        return
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 def visited(
@@ -416,7 +321,8 @@ class Tour:
         """Measure as often as is wished, in a new process each time."""
         found: list[Answers] = []
         for _ in range(self.runs):
-            with serving(self.photos, self.model) as served:
+            model = () if self.model is None else ("--model", self.model)
+            with serving("--allow", str(self.photos), *model) as served:
                 self.served_after.append(served.after)
                 found.append(measure(served))
         return found
@@ -474,7 +380,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"no page {', '.join(sorted(unknown))}; there are: {', '.join(models)}")
     print(this_run())
     first_page = next(iter(models))  # at the root
-    with tempfile.TemporaryDirectory() as name, chromium(wanted=not wished.no_browser) as browser:
+    visitor = nullcontext() if wished.no_browser else chromium()
+    with tempfile.TemporaryDirectory() as name, visitor as browser:
+        if browser is None:
+            missing = "--no-browser" if wished.no_browser else "no Chromium here, or no Playwright"
+            print(f"{missing}: how soon pages stand is not measured; answers are those to scripts")
         photos = Path(name) / "photos"
         write_photographs(photos, PHOTOS, SIZE)
         tour = Tour(browser, photos, wished.model, wished.runs)

@@ -17,27 +17,19 @@ or has ended.
 """
 
 import argparse
-import os
 import re
-import shutil
 import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 
 from about import this_run
-from pages_first_answer import CHROMIUM, FLAGS
-from playwright.sync_api import Page, expect, sync_playwright
-
-from mmfm.tasks.studio import Studio
+from pages_served import CHROMIUM, PATIENCE, chromium, serving
+from playwright.sync_api import Page, expect
 
 MODEL = "mnist-nano"
 FRAMES, SECONDS = 10.0, 1.0  # at least so many a second; Stop within so many
-PATIENCE = 120_000  # milliseconds until a page gives up
+MILLISECONDS = 1000 * PATIENCE  # until a page gives up
 
 # Presses a button and notes when a part of the page becomes another one, until some other part is
 # there, with these words if there are any, or so many milliseconds are over.
@@ -93,31 +85,6 @@ STOP_AND_GO = """async () => {
 }"""
 
 
-@contextmanager
-def serving(device: str, runs: Path) -> Iterator[str]:
-    """The pages, served by `mmfm demo` for as long as they are looked at: their address."""
-    command = [sys.executable, "-m", "mmfm", "demo", "denoise", "--model", MODEL]
-    with subprocess.Popen(
-        [*command, "--device", device, "--port", "0"],
-        env={**os.environ, "MMFM_RUNS": str(runs)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as server:
-        try:
-            assert server.stdout is not None
-            said = ""
-            for line in server.stdout:
-                said += line
-                if address := re.search(r"http://[^/\s]+", line):
-                    yield address[0]
-                    break
-            else:
-                sys.exit(f"mmfm demo failed: {said.strip()}")
-        finally:
-            server.send_signal(signal.SIGINT)
-
-
 def rate(times: Sequence[float]) -> float:
     """Frames a second of moments in milliseconds; none for fewer than two."""
     return 1000 * (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
@@ -131,7 +98,7 @@ def changes(
     press: str | None = None,
     done: str | None = None,
     words: str | None = None,
-    most: int = PATIENCE,
+    most: float = MILLISECONDS,
 ) -> float:
     """How often a second a part of the page becomes another one."""
     asked = {"press": press, "watch": watch, "what": what, "done": done, "words": words}
@@ -161,14 +128,14 @@ def denoise(page: Page, address: str, rounds: int) -> Iterator[str]:
     """A digit comes back out of the noise."""
     go, done = "#denoise button.go", {"done": "#denoise .status", "words": "Done."}
     for steps in (50, 8):
-        page.goto(f"{address}/denoise?steps={steps}&noise=80")
+        page.goto(f"{address}denoise?steps={steps}&noise=80")
         page.wait_for_selector("#denoise .examples canvas")
         # The first way loads the model, and does not count.
         shown = [
             changes(page, "#denoise_scrubber", "value", press=go, **done) for _ in range(rounds + 1)
         ]
         yield line(f"denoise: a digit comes back in {steps} steps", shown[1:])
-    page.goto(f"{address}/denoise?steps=100&noise=80")
+    page.goto(f"{address}denoise?steps=100&noise=80")
     page.wait_for_selector("#denoise .examples canvas")
     begun = re.compile(r"^Step ([3-9]|\d\d) ")
     seen: list[float] = []
@@ -187,7 +154,7 @@ def denoise(page: Page, address: str, rounds: int) -> Iterator[str]:
 
 def plane(page: Page, address: str, rounds: int) -> Iterator[str]:
     """A network learns points on a plane, and dots are led to them."""
-    page.goto(f"{address}/denoise")
+    page.goto(f"{address}denoise")
     page.wait_for_selector("#plane .figures canvas")
     start, done, said = "#plane .go", "#plane .keep", "#plane .said"
     learning: list[float] = []
@@ -216,7 +183,7 @@ def plane(page: Page, address: str, rounds: int) -> Iterator[str]:
 
 def studio(page: Page, address: str, rounds: int) -> Iterator[str]:
     """A training that is watched."""
-    page.goto(f"{address}/diffusion_studio?new=1")
+    page.goto(f"{address}diffusion_studio?new=1")
     page.get_by_role("button", name="Small digits").click()
     page.locator("#studio_start").click()
     loss, state = "#studio .curve.loss path.line.a", "#studio .state"
@@ -258,34 +225,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     arguments = parser.parse_args()
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        sys.exit(f"no browser to look with: install one of {', '.join(CHROMIUM)}")
-    expect.set_options(timeout=PATIENCE)
-    scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    with scratch as folder, sync_playwright() as playwright:
-        runs = Path(folder) / "runs"
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS.split())
+    # What ends it shall not leave a training behind that nobody watches.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    expect.set_options(timeout=MILLISECONDS)
+    with chromium() as browser:
+        if browser is None:
+            sys.exit(f"no browser to look with: install one of {', '.join(CHROMIUM)}")
         print(this_run())
         print(f"{MODEL}, Chromium {browser.version}, medians of {arguments.rounds} (range)")
-        with serving(arguments.device, runs) as address:
-            try:
-                for part in arguments.parts:
-                    page = browser.new_context(locale="en-US").new_page()
-                    page.set_default_timeout(PATIENCE)
-                    for row in PARTS[part](page, address, arguments.rounds):
-                        print(row, flush=True)
-                    page.context.close()
-            finally:
-                end_all(runs)
-        browser.close()
-
-
-def end_all(runs: Path) -> None:
-    """A training goes on without its page; here none shall."""
-    studio_here = Studio(runs)
-    for name in studio_here.names():
-        studio_here.stop(name)
+        with serving("denoise", "--model", MODEL, "--device", arguments.device) as served:
+            for part in arguments.parts:
+                page = browser.new_context(locale="en-US").new_page()
+                page.set_default_timeout(MILLISECONDS)
+                for row in PARTS[part](page, served.address, arguments.rounds):
+                    print(row, flush=True)
+                page.context.close()
 
 
 if __name__ == "__main__":

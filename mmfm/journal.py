@@ -13,7 +13,9 @@ So whatever moment a kill or a power cut finds, the plans that have no outcome t
 and what lies there tells the rest (`_settle`). A file gets its new name by a hard link, which fails
 where the name is taken; only when that name has reached the disk is the old one let go. Across file
 systems a copy is made under a hidden name, brought to the disk, read back and compared, and then
-named the same way. Undoing goes on in the same journal, the last deed first:
+named the same way. A file that is moved so is held before: it takes a hidden name beside its old
+one, which of several that move it at the same time only one can give it. Undoing goes on in the
+same journal, the last deed first:
 
         {"end": "undoing"}
         {"back": 0, "copying": false}                   about to be moved back
@@ -48,6 +50,7 @@ _KIND, _VERSION = "mmfm sort", 1
 _NAMES = "mmfm-sorted-*.jsonl"
 _LOCK = ".mmfm-sort.lock"
 _HALF = "." + "[0-9a-f]" * 12 + ".part"  # a file of mmfm.files.whole that is not whole
+_LONGEST = 255  # bytes of a name, on all systems in use
 _TAIL = 1 << 17  # bytes: no line of a journal is longer
 _SAME_TIME = 2 * 10**9  # nanoseconds: FAT counts time in steps of two seconds
 _NO_LINKS = (
@@ -154,6 +157,16 @@ class Deed:
     copying: bool  # content has to be copied: it is wanted, or the file systems differ
     part: Path  # the hidden name of an unfinished copy
     sha256: str | None = None  # of what was copied
+
+    @property
+    def held(self) -> Path:
+        """The hidden name, beside its old one, of a file that is moved by a copy."""
+        return self.source.with_name(f"{self.part.stem}.held")
+
+    @property
+    def old(self) -> Path:
+        """What a moved file lets go of once it has its new name."""
+        return self.held if self.copying else self.source
 
     def swapped(self, *, copying: bool) -> Self:
         """The way back."""
@@ -481,6 +494,8 @@ def _carry(deeds: Sequence[Deed]) -> dict[int, str | Exception | None]:
             try:
                 _let_go(deed)
             except (OSError, _Left) as error:
+                if deed.copying:
+                    _give_back(deed)
                 outcomes[deed.number] = _unless_full(error, deed.goal)
     sync_folders(*(deed.source.parent for deed in deeds if deed.move))
     return outcomes
@@ -491,8 +506,15 @@ def _put(deed: Deed) -> tuple[str | None, bool]:
     if not deed.copying:
         return None, _name(deed.source, deed.goal)
     sha256 = _copy(deed.source, deed.part)
-    _name(deed.part, deed.goal)
-    _clear(deed.part)
+    if deed.move and not _hold(deed):
+        raise _Left("was taken away while it was moved")
+    try:
+        _name(deed.part, deed.goal)
+        _clear(deed.part)
+    except OSError:
+        if deed.move:
+            _give_back(deed)
+        raise
     return sha256, True
 
 
@@ -578,13 +600,54 @@ def _copy(source: Path, part: Path) -> str:
     return sha256
 
 
+def _hold(deed: Deed) -> bool:
+    """Keep a file that was copied from others who would move it too; False: one was quicker.
+
+    Two copies of one file would not know of each other, as two links do. Until it is held, nobody
+    has seen the copy; from then on it is on its way, and comes back only if it cannot go on.
+    """
+    try:
+        deed.source.rename(deed.held)
+    except OSError as error:
+        with _answering(deed.held):
+            held = look(deed.held)
+        if held is None and isinstance(error, FileNotFoundError):
+            return False
+        if held is None:
+            raise
+    return True
+
+
+def _give_back(deed: Deed) -> None:
+    """Let a file that is held have its old name again; where that is taken, one that is free."""
+    with _answering(deed.held):
+        held = look(deed.held)
+    if held is None:
+        return
+    for place in numbered(deed.source):
+        with contextlib.suppress(FileExistsError):
+            _name(deed.held, place)
+            break
+    _clear(deed.held)
+
+
+def numbered(goal: Path) -> Iterator[Path]:
+    """IMG_1.jpg, IMG_1 (2).jpg, IMG_1 (3).jpg ..."""
+    yield goal
+    for number in count(2):
+        stem, end = goal.stem, f" ({number}){goal.suffix}"
+        while stem and len(os.fsencode(stem + end)) > _LONGEST:
+            stem = stem[:-1]
+        yield goal.with_name(stem + end)
+
+
 def _let_go(deed: Deed) -> None:
     """Take the old name away, now that the new one stands; else take the new one back."""
     with _answering(deed.goal):
-        source, goal = look(deed.source), look(deed.goal)
+        old, goal = look(deed.old), look(deed.goal)
     if goal is None:
         raise _Left("was taken away from its new place")
-    if source is not None and not os.path.samestat(source, goal) and not _unchanged(deed, source):
+    if old is not None and not os.path.samestat(old, goal) and not _unchanged(deed, old):
         deed.goal.unlink()
         raise _Left("changed while it was moved")
     if not _drop(deed) and _is_elsewhere(deed):
@@ -598,10 +661,10 @@ def _drop(deed: Deed) -> bool:
     Of several moves that have all named the file anew, the system lets one alone take the old name
     away: that one has moved it, however their looks fell in between.
     """
-    with _answering(deed.source):
-        before = look(deed.source)
+    with _answering(deed.old):
+        before = look(deed.old)
     try:
-        deed.source.unlink()
+        deed.old.unlink()
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -627,24 +690,26 @@ def _still_stands(deed: Deed, before: os.stat_result, error: OSError) -> bool:
 
     A network disk may have done what it was asked, and only its answer was lost.
     """
-    with _answering(deed.source):
-        source = look(deed.source)
-        if source is None or not os.path.samestat(source, before):
+    with _answering(deed.old):
+        old = look(deed.old)
+        if old is None or not os.path.samestat(old, before):
             return False
         if error.errno in _REFUSED:
             return True
         # What the system remembers of such a disk may be old, until a file is opened.
         try:
-            deed.source.open("rb").close()
+            deed.old.open("rb").close()
         except FileNotFoundError:
             return False
         with deed.goal.open("rb") as file:
             goal = os.fstat(file.fileno())
-    return goal.st_nlink > 1 or not os.path.samestat(source, goal)
+    return goal.st_nlink > 1 or not os.path.samestat(old, goal)
 
 
 def _settle(deed: Deed) -> bool:
     """After a kill: finish what has its new name (True), take back what has not."""
+    if deed.move and deed.copying and look(deed.held) is not None:
+        return _settle_held(deed)
     source, goal = look(deed.source, follow=not deed.move), look(deed.goal)
     part = look(deed.part)
     if goal is not None and goal.st_size == 0 and deed.size and (source or part):
@@ -665,11 +730,39 @@ def _settle(deed: Deed) -> bool:
         return False
     sync_folders(deed.goal.parent)
     if deed.move:
-        if not _drop(deed) and _is_elsewhere(deed):
+        # Nobody holds it: what goes is its old name itself.
+        if not _drop(replace(deed, copying=False)) and _is_elsewhere(deed):
             deed.goal.unlink()
             return False
         sync_folders(deed.source.parent)
     return True
+
+
+def _settle_held(deed: Deed) -> bool:
+    """Of a file that is held: finish with its copy (True), or give it back if that is not whole."""
+    _clear_way(deed.goal, deed)
+    known = replace(deed, sha256=digest(deed.held))
+    goal, part = look(deed.goal), look(deed.part)
+    if goal is None and part is not None and _is_true(known, deed.part, part):
+        _name(deed.part, deed.goal)
+        goal = look(deed.goal)
+    _clear(deed.part)
+    is_done = goal is not None and _is_true(known, deed.goal, goal)
+    if is_done:
+        sync_folders(deed.goal.parent)
+        _drop(deed)
+    else:
+        _clear_way(deed.source, deed)
+        _give_back(deed)
+    sync_folders(deed.source.parent)
+    return is_done
+
+
+def _clear_way(path: Path, deed: Deed) -> None:
+    """Take an empty file away that held a name on a disk without links."""
+    found = look(path)
+    if found is not None and found.st_size == 0 and deed.size:
+        path.unlink()
 
 
 def _unchanged(deed: Deed, found: os.stat_result) -> bool:

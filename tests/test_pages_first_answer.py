@@ -76,6 +76,6 @@ def test_its_help_says_what_is_measured_and_names_every_option(
 
 def test_pages_are_started_as_a_person_does_and_a_script_gets_two_answers(tmp_path: Path) -> None:
     photos = bench.write_photographs(tmp_path / "photos", 1, (64, 48))
-    with bench.serving(photos[0].parent, None) as served:
+    with bench.serving("--allow", str(photos[0].parent)) as served:
         [[stands, *answers]] = bench.by_script("patches", photos[0], served)
     assert math.isnan(stands) and len(answers) == 2 and min(answers) > 0

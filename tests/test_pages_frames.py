@@ -8,6 +8,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import pages_frames as bench
+import pages_served
+
+from mmfm.tasks.studio import Choice, Studio
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,18 @@ def test_the_median_keeps_the_promise_or_does_not(
 
 def test_all_that_streams_is_measured() -> None:
     assert list(bench.PARTS) == ["denoise", "plane", "studio"]
+
+
+def test_pages_that_end_at_once_say_why_and_leave_nothing_running() -> None:
+    with (
+        pytest.raises(SystemExit, match=r"mmfm demo ended at once: mmfm: .*nowhere"),
+        pages_served.serving("nowhere"),
+    ):
+        pass
+
+
+def test_a_run_that_nobody_watches_any_longer_is_ended(tmp_path: Path) -> None:
+    studio = Studio(tmp_path)
+    name = studio.start(Choice("digits", minutes=1.0), device="cpu")
+    pages_served.end_trainings(tmp_path)
+    assert studio.training() is None and studio.status(name).state == "stopped"

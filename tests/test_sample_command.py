@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for weight in den.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     save_denoiser(den, folder / "run")
+    den.guidable, den.sampling = False, {"sampler": "ddim", "steps": 50}
+    save_denoiser(den, folder / "always")  # told a label
+    fast = Denoiser(replace(config, jumps="anywhere"), LABELS, {"sampler": "jump", "steps": 2})
+    save_denoiser(fast, folder / "fast")
     write_whole(folder / "run" / "run.json", '{"mmfm": 1, "train": "diffusion"}')
 
     half = (0.5,)
@@ -178,16 +183,33 @@ def test_the_clip_may_have_moved_and_what_it_does_not_read_is_said(
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
+@pytest.mark.parametrize(("model", "labels"), [("told", LABELS[:3]), ("always", LABELS)])
 def test_a_model_that_is_always_told_a_label_draws_without_guidance(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: str,
+    labels: tuple[str, ...],
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
     plain, named = tmp_path / "plain.png", tmp_path / "named.png"
     wish = ("--steps", 2, "--count", 3)
-    assert run(made / "told", *wish, "--out", plain, capsys=capsys)[0] == 0
-    status, said, err = run(made / "told", *wish, "--guidance", 1, "--out", named, capsys=capsys)
+    assert run(made / model, *wish, "--out", plain, capsys=capsys)[0] == 0
+    status, said, err = run(made / model, *wish, "--guidance", 1, "--out", named, capsys=capsys)
     assert (status, err) == (0, "") and "guidance 1" in said
     assert named.read_bytes() == plain.read_bytes()
-    assert keepsakes.about(plain.read_bytes())["labels"] == ["0", "1", "2"]
+    assert keepsakes.about(plain.read_bytes())["labels"] == list(labels)
+
+
+def test_steps_that_were_never_taught_are_taken_and_said_in_a_line(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    wish = ("--count", 1, "--out", tmp_path / "grid.png")
+    for steps in (1, 2):
+        assert run(made / "fast", "--steps", steps, *wish, capsys=capsys)[::2] == (0, "")
+    status, said, err = run(made / "fast", "--steps", 5, *wish, capsys=capsys)
+    assert status == 0 and "jump, 5 steps" in said
+    assert "was taught to draw in 1 or 2 steps, and never in 5" in err
+    assert err.startswith("mmfm: ") and err.count("\n") == 1
 
 
 # --- what cannot be -------------------------------------------------------------------------------
@@ -207,6 +229,7 @@ def test_a_model_that_is_always_told_a_label_draws_without_guidance(
         (["{made}/run", "--guidance", "nan"], 2, "guidance of nan"),
         (["{made}/run", "--guidance=-1"], 2, "guidance of -1.0"),
         (["{made}/told", "--guidance", "2"], 2, "leave the guidance at 1 and name labels"),
+        (["{made}/always", "--guidance", "2"], 2, "leave the guidance at 1 and name labels"),
         (["{made}/run", "--interval", "1"], 2, "two numbers"),
         (["{made}/run", "--interval", "a,b"], 2, "two numbers"),
         (["{made}/run", "--interval", "nan,1"], 2, "the lower one first"),

@@ -35,15 +35,17 @@ class DenoiserPipeline(DiffusionPipeline):
         id2label: dict | None = None,
         sampling: dict | None = None,
         clip: float | None = None,
+        guidable: bool = True,
     ) -> None:
         super().__init__()
         self.register_modules(denoiser=denoiser, scheduler=scheduler)
-        self.register_to_config(id2label=id2label, sampling=sampling, clip=clip)
+        self.register_to_config(id2label=id2label, sampling=sampling, clip=clip, guidable=guidable)
         table = id2label or {}
         self.labels = [table[str(number)] for number in range(len(table))]
         if scheduler is None:
             c = denoiser.config.settings
-            self.classes = self.null = c["classes"]
+            self.classes = c["classes"]
+            self.null = self.classes if guidable else None
             self.shape = c["channels"], c["image_size"], c["image_size"]
             self.objective, self.jumps = c["objective"], c["jumps"]
             self.kept, self.level = None, SCHEDULES[c["schedule"]]

@@ -92,6 +92,7 @@ def score(
                 device=device,
                 show=counter.show,
                 stop=stop,
+                warn=counter.say,
             )
     for line in [task.as_json(found)] if json else task.lines(found):
         print(printable(line))

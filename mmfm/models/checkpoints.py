@@ -146,7 +146,8 @@ def _our_denoiser(found: hub.Found, settings: Mapping[str, Any], dtype: torch.dt
         _check_numbers(config)
         labels = tuple(map(str, settings["labels"]))
         reads = str(settings.get("reads", ""))  # which older ones do not say
-        build = partial(Denoiser, config, labels, dict(settings["sampling"]), reads)
+        best, lessons = dict(settings["sampling"]), _lessons(settings)
+        build = partial(Denoiser, config, labels, best, reads, **lessons)
     layers = config.depth if config.kind == "dit" else sum(config.depths) + config.middle
     state = weights.read(found.weights)
     exact = torch.promote_types(dtype, torch.float32)
@@ -481,6 +482,10 @@ def denoiser_settings(model: Denoiser) -> dict[str, Any]:
         raise BadInput(
             f"{model.source} is kept as diffusers keeps it: mmfm export --to diffusers writes that"
         )
+    # Said only where there is something to say, as in files of before these were noted.
+    lessons: dict[str, Any] = {} if model.guidable else {"guidable": False}
+    if model.taught is not None:
+        lessons["taught"] = list(model.taught)
     return {
         "mmfm": 1,
         "model": "denoiser",
@@ -488,6 +493,7 @@ def denoiser_settings(model: Denoiser) -> dict[str, Any]:
         "labels": list(model.labels),
         "sampling": model.sampling,
         "reads": model.reads,
+        **lessons,
     }
 
 
@@ -498,7 +504,18 @@ def denoiser_from(settings: Mapping[str, Any]) -> Denoiser:
         for name, value in dict(settings["sampling"]).items()
     }
     config = DenoiserConfig(**settings["config"])
-    return Denoiser(config, tuple(settings["labels"]), sampling, settings["reads"])
+    labels, reads = tuple(settings["labels"]), settings["reads"]
+    return Denoiser(config, labels, sampling, reads, **_lessons(settings))
+
+
+def _lessons(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a denoiser was and was not taught, as far as its settings say."""
+    guidable, taught = settings.get("guidable", True), settings.get("taught")
+    if type(guidable) is not bool:
+        raise TypeError(f"guidable is {guidable!r:.40}")
+    if taught is not None and not all(type(steps) is int and steps > 0 for steps in taught):
+        raise TypeError(f"taught is {taught!r:.40}")
+    return {"guidable": guidable, "taught": taught}
 
 
 def _settings(found: hub.Found) -> dict[str, Any]:

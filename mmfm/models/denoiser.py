@@ -419,9 +419,11 @@ class Denoiser(nn.Module):
     """A network that takes noise out of pictures, with the names of what it can draw."""
 
     ours: bool = True  # a network of this package, which can be trained on and saved
-    guidable: bool = True  # it has drawn without a label, too: guidance leads away from that
+    guidable: bool  # it has drawn without a label, too: guidance leads away from that
     clip: float | None = None  # what its guesses are kept to while it draws, if it asks for that
     reads: str = ""  # the CLIP whose text tower it learned with, a name or a path; "": none
+    # In how many jumps it learned to go from noise to picture; (): in any number; None: not known.
+    taught: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -429,6 +431,8 @@ class Denoiser(nn.Module):
         labels: Sequence[str] = (),
         sampling: Mapping[str, Any] | None = None,
         reads: str = "",
+        guidable: bool = True,
+        taught: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         c = self.config = config
@@ -437,8 +441,11 @@ class Denoiser(nn.Module):
             len(self.labels) in (0, c.classes),
             f"{len(self.labels)} labels for a denoiser of {c.classes} classes",
         )
+        _require(guidable or c.classes > 0, "without classes there is only drawing without a label")
         self.sampling = dict(sampling or {})  # what it draws best with: sampler, steps, guidance
         self.reads = reads
+        self.guidable = guidable
+        self.taught = None if taught is None else tuple(taught)
         self.name = ""
         self.origin: Origin | Literal["random"] = "random"
 
@@ -453,7 +460,12 @@ class Denoiser(nn.Module):
 
     @property
     def null(self) -> int:
-        """The class that stands for none in particular."""
+        """The class that stands for none in particular; refused where that was never drawn."""
+        _require(
+            self.guidable,
+            f"{self.name or 'this model'} has never drawn without a label, so that it can be "
+            "neither guided nor asked for none: leave the guidance at 1 and name labels",
+        )
         return self.config.classes
 
     @property

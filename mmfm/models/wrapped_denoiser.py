@@ -110,16 +110,6 @@ class StockDenoiser(Denoiser):
         self.sampling = {"sampler": "ddim", "steps": steps, "guidance": 1.0}
         self.name, self.origin = "", "random"
 
-    @property
-    def null(self) -> int:
-        """The class that stands for none in particular; refused where there is no such class."""
-        if not self.guidable:
-            raise BadInput(
-                f"{self.name or 'this model'} has never drawn without a label, so that it can be "
-                "neither guided nor asked for none: leave the guidance at 1 and name labels"
-            )
-        return self.config.classes
-
     def forward(
         self,
         x: Float[Tensor, "b c y x"],

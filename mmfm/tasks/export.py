@@ -159,6 +159,7 @@ def _write_pipeline(den: Denoiser, how: Sampling, folder: Path, network: Sequenc
         "id2label": labels or None,
         "sampling": asdict(how),
         "clip": den.clip,
+        "guidable": den.guidable,
     }
     _copy("pipeline.py", folder)
     _write_index(folder, wrapped_denoiser.OUR_PIPELINE, parts)
@@ -546,5 +547,7 @@ def _labels(den: Denoiser) -> str:
     if not names:
         return ""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    none = f"; number {len(names)} stands for none in particular" if den.guidable else ""
+    none = "; it has never drawn without one: leave the guidance at 1"
+    if den.guidable:
+        none = f"; number {len(names)} stands for none in particular"
     return f"**Labels**, from number 0 on: {', '.join(names[:_SHOWN])}{more}{none}."

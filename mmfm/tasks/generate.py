@@ -138,11 +138,11 @@ def chosen(
         best["interval"] = tuple(best["interval"])
     how = Sampling(**best)
     _check_sampler(den, how)
-    if guidance not in (None, 1):
-        if not den.config.classes and not den.config.text_dim:
-            raise BadInput(
-                f"guidance of {guidance}: {_called(den)} knows no labels that it could be guided to"
-            )
+    if guidance not in (None, 1) and not den.config.classes and not den.config.text_dim:
+        raise BadInput(
+            f"guidance of {guidance}: {_called(den)} knows no labels that it could be guided to"
+        )
+    if how.guidance != 1:
         _ = den.null  # refused by a model that was never shown pictures without their label
     return how
 
@@ -163,6 +163,32 @@ def _check_sampler(den: Denoiser, how: Sampling) -> None:
     raise BadInput(
         f"sampler {how.sampler}: {_called(den)} was made for few steps, and draws by {JUMP} alone"
     )
+
+
+def steps_taught(den: Denoiser) -> tuple[int, ...]:
+    """In how many steps a model was taught to draw; (): it draws in any number.
+
+    Of one that does not say it, those are taken that lead by stops of the way it draws best by.
+    """
+    if den.config.jumps != "anywhere":  # each step of a consistency model leads to the picture
+        return ()
+    if den.taught is not None or "steps" not in den.sampling:
+        return den.taught or ()
+    best = chosen(den).steps
+    return tuple(steps for steps in range(1, best + 1) if best % steps == 0)
+
+
+def _check_steps(den: Denoiser, how: Sampling, warn: Callable[[str], None]) -> None:
+    """Say that a model for few steps is asked for jumps of a length that it never made."""
+    taught = steps_taught(den)
+    if taught and how.steps not in taught:
+        *few, last = map(str, taught)
+        known = f"{', '.join(few)} or {last}" if few else last
+        many = "step" if known == "1" else "steps"
+        warn(
+            f"{_called(den)} was taught to draw in {known} {many}, and never in {how.steps}: what "
+            "comes of that may be worse"
+        )
 
 
 # --- what -----------------------------------------------------------------------------------------
@@ -418,14 +444,16 @@ def order(
     does a prompt; a model without labels draws sixteen. Without labels a model draws all that it
     has, but what it is told in words it draws as none in particular. Prompts are read by the CLIP
     that the model learned with, unless there is a `reader` already; `warn` hears what of them is
-    not read as it is meant.
+    not read as it is meant, and of steps that a model for few of them never learned.
     """
-    kinds, prompts, reader = _wished(den, labels, prompt, reader, warn or _warn)
+    how, warn = how or chosen(den), warn or _warn
+    kinds, prompts, reader = _wished(den, labels, prompt, reader, warn)
+    _check_steps(den, how, warn)
     if count is None:
         turn = _turn(kinds, prompts)
         each = _EACH if turn <= _EACH else 1
         count = each * turn if kinds or prompts else _UNLABELLED
-    return Order(den, kinds, count, seed, how or chosen(den), prompts, reader)
+    return Order(den, kinds, count, seed, how, prompts, reader)
 
 
 def _wished(
@@ -484,6 +512,7 @@ def generate(
         den, steps=steps, sampler=sampler, guidance=guidance, interval=interval, rescale=rescale
     )
     kinds, prompts, reader = _wished(den, labels, prompt, reader, _warn)
+    _check_steps(den, how, _warn)
     count = _turn(kinds, prompts) if count is None else count
     asked = Order(den, kinds, count, seed, how, prompts, reader)
     return asked.steps(torch.arange(asked.count), batch=_checked(batch))

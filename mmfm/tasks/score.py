@@ -391,6 +391,7 @@ def score(
     device: str = "auto",
     show: Show = _silent,
     stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] | None = None,
 ) -> Score:
     """Have a model draw pictures, and measure them.
 
@@ -418,7 +419,7 @@ def score(
         )
     labels = data.real(count).labels if den.config.classes else None
     wanted = None if labels is None else _own_numbers(den, labels, test.names, data.data)
-    asked = order(den, wanted, count=count, seed=seed, how=how)
+    asked = order(den, wanted, count=count, seed=seed, how=how, warn=warn)
     tell = show("drawing")
 
     def told(done: int, total: int) -> None:

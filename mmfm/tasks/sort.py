@@ -30,6 +30,7 @@ from mmfm.journal import (
     journals,
     locked,
     look,
+    numbered,
     standing,
     why,
 )
@@ -41,7 +42,6 @@ NONE = "none of these"  # the folder of pictures to which no label applies
 
 _BATCH = 32
 _TRIES = 10  # for a name that somebody else takes in that moment
-_LONGEST = 255  # bytes of a name, on all systems in use
 _LONGEST_FOLDER = 200  # leaves room for a number, and for file systems that hide names
 
 
@@ -207,16 +207,6 @@ class _Folders:
         raise AssertionError("there is always a further number")
 
 
-def _numbered(goal: Path) -> Iterator[Path]:
-    """IMG_1.jpg, IMG_1 (2).jpg, IMG_1 (3).jpg ..."""
-    yield goal
-    for number in count(2):
-        stem, end = goal.stem, f" ({number}){goal.suffix}"
-        while stem and len(os.fsencode(stem + end)) > _LONGEST:
-            stem = stem[:-1]
-        yield goal.with_name(stem + end)
-
-
 # --- where each picture would go ------------------------------------------------------------------
 
 
@@ -271,7 +261,7 @@ class _Planner:
 
     def _goal(self, source: Path, found: os.stat_result, folder: Path) -> tuple[Path, bool]:
         """The first free name; or one under which this very file, or for a copy its like, lies."""
-        for goal in _numbered(folder / source.name):
+        for goal in numbered(folder / source.name):
             holder = self._taken.get(goal)
             if holder is None and goal in self._gone:
                 return goal, False

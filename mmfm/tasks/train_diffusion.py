@@ -272,9 +272,34 @@ def _begun(recipe: DiffusionRecipe) -> Denoiser | None:
         return load_denoiser(recipe.start)
 
 
+def shows_none(recipe: DrawingRecipe, pictures: LabelledPictures) -> bool:
+    """Whether some picture is shown without a label, now and then or always."""
+    return recipe.drop_label > 0 or bool((pictures.labels == NO_LABEL).any())
+
+
+def check_guidance(recipe: DrawingRecipe, model: Denoiser) -> None:
+    """Refuse to teach a model that is to be guided, and would never have drawn without a label."""
+    if recipe.sampling.guidance != 1 and not model.guidable:
+        raise BadInput(
+            f"[sampling]: guidance of {recipe.sampling.guidance:g} leads away from what is drawn "
+            "without a label, which with a drop_label of 0 is never learned; set the guidance to "
+            "1, or drop_label in [loss] to 0.1, say"
+        )
+
+
 def _build(
     recipe: DiffusionRecipe, pictures: LabelledPictures, begun: Denoiser | None = None
 ) -> Denoiser:
+    """The model that is trained, as it begins, if it can become what the recipe says."""
+    model = _begin(recipe, pictures, begun)
+    # Whoever could draw without a label before can do so still.
+    could = model is begun and model.guidable
+    model.guidable = could or shows_none(recipe, pictures)
+    check_guidance(recipe, model)
+    return model
+
+
+def _begin(recipe: DiffusionRecipe, pictures: LabelledPictures, begun: Denoiser | None) -> Denoiser:
     """The model with its first weights, which the seed decides, unless it has begun elsewhere."""
     if begun is not None:
         return _begin_with(begun, pictures, recipe)
@@ -318,7 +343,8 @@ def _begin_with(model: Denoiser, pictures: LabelledPictures, recipe: DiffusionRe
     kept = {k: v for k, v in model.state_dict().items() if not k.startswith("classes.")}
     fresh.load_state_dict(fresh.state_dict() | kept)
     # What it draws when it is not told a label, it keeps.
-    fresh.classes.weight.data[fresh.null] = model.classes.weight.data[model.null]
+    fresh.classes.weight.data[-1] = model.classes.weight.data[-1]
+    fresh.guidable = model.guidable
     return fresh
 
 
@@ -377,11 +403,11 @@ class Shown:
         model: Denoiser,
         device: torch.device,
     ) -> None:
-        self.recipe, self.null = recipe, model.null
+        self.recipe, self.null = recipe, model.config.classes  # which may never be shown
         # Where they are computed with: then nothing has to be moved at any step.
         self.images = rearrange(pictures.images, "n y x c -> n c y x").to(device).contiguous()
         labels = pictures.labels.to(device)
-        self.conditions = torch.where(labels == NO_LABEL, model.null, labels)
+        self.conditions = torch.where(labels == NO_LABEL, self.null, labels)
         self.random = torch.Generator(device)
 
     def __len__(self) -> int:

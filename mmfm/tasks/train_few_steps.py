@@ -42,7 +42,14 @@ from mmfm.reports import Report, drawn_reports
 from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.tasks import generate
 from mmfm.tasks.generate import JUMP, Sampling
-from mmfm.tasks.train_diffusion import SIDES, DrawingRecipe, Sheets, Shown
+from mmfm.tasks.train_diffusion import (
+    SIDES,
+    DrawingRecipe,
+    Sheets,
+    Shown,
+    check_guidance,
+    shows_none,
+)
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, Step, fit
 
@@ -126,6 +133,12 @@ class FewStepsRecipe(DrawingRecipe):
         if self.sampling.sampler != JUMP:
             raise BadInput(f"[sampling]: a student draws by the sampler {JUMP!r}")
 
+    @property
+    def taught(self) -> tuple[int, ...]:
+        """In how many jumps the student learns to get there; (): in any number of them."""
+        known = self.method in ("direct", "progressive", "shortcut")
+        return tuple(sorted(set(self.counts))) if known else ()
+
     def _check_counts(self) -> None:
         counts, known = self.counts, f"counts of {self.method}, {list(self.counts)}"
         if self.method == "progressive" and any(a != 2 * b for a, b in pairwise(counts)):
@@ -185,6 +198,7 @@ def train_few_steps(
     parts = load_parts(data, size=student.config.image_size, sides=SIDES, progress=progress)
     # A recipe that cannot be carried out must not leave a folder behind.
     _check_data(student, parts.train, recipe)
+    _check_untold(student, parts.train, recipe)
     one = torch.tensor([0])
     trial = Shown(parts.train.select(one), recipe, student, torch.device("cpu"))
     trial.batch(one, one, recipe.plan.seed)
@@ -230,6 +244,8 @@ def resume_few_steps(
         student, how = begun
         parts = load_parts(data, size=student.config.image_size, sides=SIDES, progress=progress)
         check_unchanged(out, data, then, described(parts.train))
+        if not run.checkpoint.is_file():
+            _check_untold(student, parts.train, recipe)
         yield from _train(run, parts, _School(recipe, student, how, parts.train, where), stop)
 
 
@@ -255,7 +271,13 @@ def _taken_on(recipe: FewStepsRecipe) -> tuple[Denoiser, Sampling]:
     if recipe.method == "direct":
         _check_ways(recipe, how)
     jumps = "picture" if recipe.method == "consistency" else "anywhere"
-    student = Denoiser(replace(c, jumps=jumps), teacher.labels, asdict(recipe.sampling))
+    student = Denoiser(
+        replace(c, jumps=jumps),
+        teacher.labels,
+        asdict(recipe.sampling),
+        guidable=teacher.guidable,
+        taught=recipe.taught,
+    )
     student.reset(torch.Generator().manual_seed(recipe.plan.seed))
     student.load_state_dict(student.state_dict() | teacher.state_dict())
     return student, how
@@ -289,6 +311,18 @@ def _check_data(student: Denoiser, pictures: LabelledPictures, recipe: FewStepsR
             f"{recipe.start} has the labels {known:.100}, the data has {new:.100}; a student "
             "learns with pictures of what its teacher draws"
         )
+
+
+def _check_untold(student: Denoiser, pictures: LabelledPictures, recipe: FewStepsRecipe) -> None:
+    """Note whether the student learns to draw without a label, which its teacher must know."""
+    learns = shows_none(recipe, pictures)
+    if learns and not student.guidable:
+        raise BadInput(
+            f"{recipe.start} has never drawn without a label, and cannot teach that; set "
+            "drop_label in [loss] to 0, and leave out pictures without a label"
+        )
+    student.guidable = learns
+    check_guidance(recipe, student)
 
 
 def _train(run: Run, parts: Parts, school: "_School", stop: Callable[[], bool]) -> Iterator[Report]:
@@ -412,7 +446,7 @@ class _School:
         ask = guided(
             self.pupil.teacher,
             self.how.guidance,
-            null=self.pupil.teacher.null,
+            null=self.pupil.teacher.config.classes,  # `chosen` has asked whether that may be
             interval=self.how.interval,
             rescale=self.how.rescale,
         )

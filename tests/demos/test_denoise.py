@@ -9,7 +9,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from string import Formatter
 from types import SimpleNamespace
@@ -376,12 +377,20 @@ def test_a_network_of_diffusers_is_walked_and_taken_away_as_ours_are(tmp_path: P
             assert keepsakes.about(kept(other, visit, kind, turn))["noise"] == noise
 
 
+def always_told(folder: Path) -> OutOfTheNoise:
+    """The page with a network of ours that was told a label whenever it learned."""
+    config = DenoiserConfig(classes=3, widths=(8, 8), depths=(1, 1), attention=())
+    save_denoiser(Denoiser(config, guidable=False), folder)
+    return OutOfTheNoise(Context("cpu", str(folder)))
+
+
 @pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize("make", [partial(stock, num_class_embeds=3), always_told])
 def test_a_model_that_never_drew_untold_is_always_told_a_label_and_never_guided(
-    lang: str, tmp_path: Path, warnings: list[str]
+    make: Callable[[Path], OutOfTheNoise], lang: str, tmp_path: Path, warnings: list[str]
 ):
     """A network of labels without one that stands for none in particular."""
-    other, say = stock(tmp_path / "stock", num_class_embeds=3), WORDS[lang]
+    other, say = make(tmp_path / "told"), WORDS[lang]
     visit = other.first_visit(lang, {"guidance": "3", "after": "", "label": "9"})
     stage = other.show(visit)[4]
     assert (stage["labels"], stage["untold"], stage["guidable"]) == (["0", "1", "2"], "0", False)

@@ -21,7 +21,14 @@ from mmfm.data.draws import normal, uniform
 from mmfm.diffusion import objectives, schedules
 from mmfm.errors import BadInput, BadWeights, MmfmError, NotHere
 from mmfm.models import denoiser
-from mmfm.models.checkpoints import load_denoiser, load_vit, save_denoiser, save_vit
+from mmfm.models.checkpoints import (
+    denoiser_from,
+    denoiser_settings,
+    load_denoiser,
+    load_vit,
+    save_denoiser,
+    save_vit,
+)
 from mmfm.models.denoiser import (
     ACTIVATIONS,
     Denoiser,
@@ -544,6 +551,24 @@ def test_a_denoiser_comes_back_from_its_folder_as_it_went(
     assert torch.equal(alone(x.float(), t, condition), model(x.float(), t, condition))
 
 
+def test_what_a_denoiser_was_not_taught_is_kept_and_of_others_nothing_is_said(
+    folder: Path, tmp_path: Path
+) -> None:
+    den = load_denoiser(str(folder))
+    assert (den.guidable, den.taught, den.null) == (True, None, 3)
+    assert not {"guidable", "taught"} & denoiser_settings(den).keys()
+    den.guidable, den.taught = False, (1, 2)
+    save_denoiser(den, tmp_path / "told")
+    told = load_denoiser(str(tmp_path / "told"))
+    begun = denoiser_from(json.loads(json.dumps(denoiser_settings(told))))
+    for one in (told, begun):
+        assert (one.guidable, one.taught) == (False, (1, 2))
+    x, t, _ = ask(told)
+    assert told(x.float(), t, torch.tensor([0, 1, 2])).isfinite().all()
+    with pytest.raises(BadInput, match="never drawn without a label"):
+        told(x.float(), t)
+
+
 def test_a_denoiser_is_loaded_in_the_type_that_is_asked_for(folder: Path) -> None:
     assert load_denoiser(str(folder), dtype=torch.float64).classes.weight.dtype == torch.float64
     assert load_denoiser(str(folder), dtype=torch.bfloat16).classes.weight.dtype == torch.bfloat16
@@ -629,6 +654,8 @@ BIAS = "net.enter.bias"
         (changed_settings(lambda s: s["config"].update(embed=16.0)), BadWeights, "embed is 16.0"),
         (changed_settings(lambda s: s["config"].update(depths=[1, 10**9])), BadWeights, "layers"),
         (changed_settings(lambda s: s["config"].update(embed=2**60)), MmfmError, ""),
+        (changed_settings(lambda s: s.update(guidable=0)), BadWeights, "guidable is 0"),
+        (changed_settings(lambda s: s.update(taught=[2, 0])), BadWeights, "taught is [2, 0]"),
     ],
 )  # fmt: skip
 def test_a_folder_that_is_damaged_or_foreign_is_named_in_a_line(
@@ -708,6 +735,11 @@ def test_times_and_classes_that_are_not_as_many_as_pictures_are_refused() -> Non
 def test_labels_are_as_many_as_classes() -> None:
     with pytest.raises(BadInput, match="2 labels for a denoiser of 3 classes"):
         Denoiser(DenoiserConfig(**SMALL), ("a", "b"))
+
+
+def test_a_denoiser_without_classes_draws_without_a_label() -> None:
+    with pytest.raises(BadInput, match="only drawing without a label"):
+        Denoiser(DenoiserConfig(**{**SMALL, "classes": 0}), guidable=False)
 
 
 def test_it_knows_the_objectives_and_schedules_that_there_are() -> None:

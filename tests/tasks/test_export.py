@@ -477,6 +477,25 @@ def test_the_card_of_an_onnx_file_needs_neither_torch_nor_mmfm(tmp_path: Path) -
     assert Sampling(**about["sampling"] | {"interval": (0.0, 1.0)}) == chosen(den)
 
 
+def test_a_class_that_was_never_drawn_is_none_in_particular_nowhere(tmp_path: Path) -> None:
+    den = denoiser()
+    for guidable, null, says in (
+        (True, 3, "number 3 stands for none in particular"),
+        (False, None, "it has never drawn without one: leave the guidance at 1"),
+    ):
+        den.guidable = guidable
+        for to in ("onnx", "diffusers"):
+            export(den, to, tmp_path / f"{to}-{guidable}")
+            card = (tmp_path / f"{to}-{guidable}" / "README.md").read_text()
+            assert says in " ".join(card.split())
+        about = json.loads((tmp_path / f"onnx-{guidable}" / "model.json").read_text())
+        assert about["null"] == null
+        folder = tmp_path / f"diffusers-{guidable}"
+        assert load_denoiser(str(folder)).guidable == guidable
+    with pytest.raises(ValueError, match="leave out the guidance"):
+        pipeline(folder)(num_inference_steps=1, guidance_scale=2.0)
+
+
 def test_the_card_says_by_how_much_answers_differ_at_most(tmp_path: Path) -> None:
     import onnxruntime
 

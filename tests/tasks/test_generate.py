@@ -292,6 +292,31 @@ def test_a_consistency_model_takes_fresh_noise_at_each_further_step():
         torch.testing.assert_close(second.x, x - 0.5 * den(x, half, kinds))
 
 
+def test_steps_that_a_model_for_few_was_never_taught_are_said_in_a_line():
+    def said(den: Denoiser, steps: int) -> list[str]:
+        lines: list[str] = []
+        task.order(den, how=task.chosen(den, steps=steps), warn=lines.append)
+        return lines
+
+    den = denoiser(sampling={"steps": 2}, jumps="anywhere")
+    # One of before does not say what it was taught, but what it draws best in.
+    for taught, known, right, wrong in (
+        (None, "1 or 2 steps", (1, 2), 4),
+        ((2,), "2 steps", (2,), 1),
+        ((1,), "1 step", (1,), 2),
+        ((1, 2, 4, 8), "1, 2, 4 or 8 steps", (1, 2, 4, 8), 16),
+    ):
+        den.taught = taught
+        assert [said(den, steps) for steps in right] == [[] for _ in right]
+        [line] = said(den, wrong)
+        assert line.startswith(f"a-small-one was taught to draw in {known}, and never in {wrong}: ")
+        with pytest.warns(UserWarning, match=f"never in {wrong}"):
+            generate(den, steps=wrong)
+    den.taught = ()
+    for free in (den, denoiser(jumps="picture"), denoiser()):
+        assert said(free, 5) == []
+
+
 @JUMPS
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_model_for_few_steps_refuses_other_samplers(jumps: str, sampler: str):

@@ -663,18 +663,20 @@ def test_a_full_disk_loses_nothing_and_can_be_gone_on_with(
 def test_a_file_that_cannot_be_let_go_is_not_doubled(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ):
-    whole = os.unlink
+    def refused(whole: Callable[..., None]) -> Callable[..., None]:
+        def refuse(path: Path, *rest: object, **more: object) -> None:
+            if str(photos) in str(path):
+                raise OSError(number, os.strerror(number))
+            whole(path, *rest, **more)
 
-    def refuse(path: Path, *rest: object, **more: object) -> None:
-        if str(photos) in str(path):
-            raise OSError(number, os.strerror(number))
-        whole(path, *rest, **more)  # type: ignore[arg-type]
+        return refuse
 
     before = files(photos)
     for out in (tmp_path / "out", elsewhere()):
-        monkeypatch.setattr(os, "unlink", refuse)
-        placed = run(predictions(photos), out)
-        monkeypatch.setattr(os, "unlink", whole)
+        with monkeypatch.context() as patch:
+            for call in ("unlink", "rename"):
+                patch.setattr(os, call, refused(getattr(os, call)))
+            placed = run(predictions(photos), out)
         assert {(p.how, p.reason) for p in placed} == {("left", os.strerror(number))}
         assert files(photos) == before and not files(out)
         shutil.rmtree(out)
@@ -714,21 +716,87 @@ def test_a_place_that_no_link_reaches_though_it_seems_one_disk_gets_a_copy(
     assert files(photos) == before and not files(out)
 
 
+@pytest.mark.parametrize("when", ["it is copied", "its copy has its name"])
 def test_a_file_that_is_edited_while_it_is_moved_stays_with_what_was_written(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ):
-    link, source, out = os.link, photos / "a/IMG_1.jpg", tmp_path / "out"
+    link, copy, source, out = os.link, journal._copy, photos / "a/IMG_1.jpg", tmp_path / "out"
 
-    def edited(file: Path, goal: Path, *rest: object, **more: object) -> None:
+    def edit() -> None:
+        editor.write(b"edited")
+        editor.truncate()
+
+    def copied(file: Path, part: Path) -> str:
+        sha256 = copy(file, part)
+        if when == "it is copied":
+            edit()
+        return sha256
+
+    def named(file: Path, goal: Path, *rest: object, **more: object) -> None:
         if Path(file) == source:
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         link(file, goal)
-        source.write_bytes(b"edited")  # its copy has just got its name
+        if when == "its copy has its name" and Path(file).suffix == ".part":
+            edit()
 
-    monkeypatch.setattr(os, "link", edited)
-    place = run([seen(source, "cat")], out)[0]
+    monkeypatch.setattr(os, "link", named)
+    monkeypatch.setattr(journal, "_copy", copied)
+    with source.open("r+b", buffering=0) as editor:
+        place = run([seen(source, "cat")], out)[0]
     assert (place.how, place.reason) == ("left", "changed while it was moved")
     assert source.read_bytes() == b"edited" and not files(out)
+
+
+def test_what_takes_the_old_name_of_a_file_that_is_held_changes_nothing(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    link, source, out = os.link, photos / "a/IMG_1.jpg", elsewhere()
+    before, data, next_one = files(photos), source.read_bytes(), b"the camera's next picture"
+
+    def late(file: Path, goal: Path, *rest: object, **more: object) -> None:
+        if Path(file).suffix == ".part" and not source.exists():
+            source.write_bytes(next_one)
+            if not whole:
+                raise OSError(errno.EIO, "Input/output error")
+        link(file, goal)
+
+    monkeypatch.setattr(os, "link", late)
+    whole = False
+    place = run([seen(source, "cat")], out)[0]
+    assert (place.how, place.reason) == ("left", "Input/output error") and not files(out)
+    second = source.with_name("IMG_1 (2).jpg")
+    assert (source.read_bytes(), second.read_bytes()) == (next_one, data)
+    assert contents(photos) == Counter(before.values()) + Counter([next_one])
+
+    second.replace(source)
+    whole = True
+    place = run([seen(source, "cat")], out)[0]
+    assert place.how == "moved" and place.to is not None and place.to.read_bytes() == data
+    assert source.read_bytes() == next_one
+    assert contents(photos, out) == Counter(before.values()) + Counter([next_one])
+    shutil.rmtree(out)
+
+
+def test_what_is_held_when_a_disk_fails_is_given_back_or_moved_by_the_next(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    unlink, before, out = os.unlink, files(photos), elsewhere()
+
+    def fail(path: Path, *rest: object, **more: object) -> None:
+        if Path(path).suffix == ".held":
+            raise OSError(errno.EIO, "Input/output error")
+        unlink(path)
+
+    wanted = predictions(photos)
+    with monkeypatch.context() as patch, pytest.raises(BadRun, match="nothing is lost"):
+        patch.setattr(os, "unlink", fail)
+        run(wanted, out)
+    assert contents(photos, out) >= Counter(before.values())
+    run(wanted, out, resume=True)
+    assert contents(out) == Counter(before.values()) and not files(photos)
+    list(undo(journals(out)[0]))
+    assert files(photos) == before and not files(out)
+    shutil.rmtree(out)
 
 
 def test_two_moves_of_one_folder_give_each_picture_one_place(
@@ -761,7 +829,7 @@ class Turns:
 
     def stepped(self, whole: Callable[..., object]) -> Callable[..., object]:
         def call(*values: Any, **wishes: Any) -> object:
-            if not str(values[-1]).endswith("IMG_1.jpg"):
+            if not any(str(value).endswith(("IMG_1.jpg", ".held")) for value in values):
                 return whole(*values, **wishes)
             with self.changed:
                 self.changed.wait_for(lambda: not self.order or self.order[0] == self.mine.out)
@@ -804,6 +872,27 @@ def test_of_two_moves_of_one_picture_one_has_it_however_their_steps_fall(
             shutil.rmtree(out)
         assert files(photos) == before
     assert reasons["was taken away while it was moved"] > 200
+
+
+def test_of_two_moves_to_other_disks_one_has_the_picture_however_their_steps_fall(photos: Path):
+    picture, outs, before = photos / "a/IMG_1.jpg", [elsewhere(), elsewhere()], files(photos)
+    for places in combinations(range(8), 4):
+        turns = Turns(outs[place in places] for place in range(8))
+        both_copy_first = turns.order[0] != turns.order[1]
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as both:
+            patch.setattr(os, "fsync", lambda handle: None)
+            for at, name in ((journal, "_copy"), (os, "rename"), (os, "link"), (os, "unlink")):
+                patch.setattr(at, name, turns.stepped(getattr(at, name)))
+            (one,), (other,) = both.map(lambda out: turns.run(picture, out), outs)  # noqa: B023
+        assert sorted([one.how, other.how]) == ["left", "moved"], places
+        if both_copy_first:
+            assert (one.reason or other.reason) == "was taken away while it was moved"
+        assert contents(photos, *outs) == Counter(before.values()), places
+        for out in outs:
+            for path in journals(out):
+                list(undo(path))
+            shutil.rmtree(out)
+        assert files(photos) == before
 
 
 def test_on_a_disk_without_links_what_takes_the_old_place_changes_nothing(
@@ -856,6 +945,7 @@ LOST = [
     ("move", "link"),
     ("move across", "unlink"),
     ("move across", "link"),
+    ("move across", "rename"),
     ("move without links", "replace"),
     ("copy", "unlink"),
     ("copy", "link"),
@@ -955,7 +1045,7 @@ def going(way: str, tmp_path: Path) -> Iterator[tuple[bool, Path]]:
         shutil.rmtree(out)
 
 
-STEPS = ["link", "unlink", "replace", "mkdir", "rmdir", "fsync", "write", "ftruncate"]
+STEPS = ["link", "unlink", "rename", "replace", "mkdir", "rmdir", "fsync", "write", "ftruncate"]
 STEPS += ["sendfile", "utime", "chmod", "close"]
 
 

@@ -241,6 +241,40 @@ def test_a_run_can_begin_with_a_trained_model_and_learn_other_labels(
         next(train_diffusion("digits", tmp_path / "larger", larger, device="cpu"))
 
 
+def test_a_model_that_is_always_told_a_label_is_never_guided(
+    tmp_path: Path, tiny: DiffusionRecipe
+) -> None:
+    told, out = replace(tiny, drop_label=0.0), tmp_path / "run"
+    with pytest.raises(BadInput, match="drop_label of 0 is never learned") as caught:
+        next(train_diffusion("digits", out, told, device="cpu"))
+    assert "\n" not in str(caught.value) and not out.exists()
+    told = replace(told, sampling=Sampling(steps=3)).changed({"steps": 9})
+    for report in train_diffusion("digits", out, told, device="cpu"):
+        if report.step.number == 8:
+            break
+    list(resume_diffusion(out, device="cpu"))
+    den = load_denoiser(str(out))
+    assert not den.guidable and len(list(generate(den, [3], guidance=1.0))) == 3
+    for wish in ({"guidance": 2.0}, {"labels": [None]}):
+        with pytest.raises(BadInput, match="never drawn without a label"):
+            generate(den, **wish)  # type: ignore[arg-type]
+
+
+def test_what_a_model_can_draw_without_a_label_it_can_after_a_training_with_labels_alone(
+    tmp_path: Path, trained: Path, tiny: DiffusionRecipe
+) -> None:
+    told = replace(tiny, drop_label=0.0, sampling=Sampling(steps=3)).changed({"steps": 1})
+    places = [tmp_path / name for name in ("never", "first", "still")]
+    for place, recipe, start in (
+        (places[0], told, None),
+        (places[1], replace(told, drop_label=0.1), places[0]),
+        (places[2], told, places[1]),
+    ):
+        begun = recipe.changed({}, start=start and str(start))
+        list(train_diffusion("digits", place, begun, device="cpu"))
+    assert [load_denoiser(str(place)).guidable for place in places] == [False, True, True]
+
+
 # --- what the model is shown ----------------------------------------------------------------------
 
 
@@ -284,6 +318,22 @@ def test_what_is_drawn_is_spread_as_it_should_be(tiny: DiffusionRecipe) -> None:
     assert 0.07 < dropped < 0.13
     kept = told != 3
     assert torch.equal(told[kept], labels[kept])
+
+
+def test_pictures_without_a_label_teach_to_draw_without_one(tiny: DiffusionRecipe) -> None:
+    told, one = replace(tiny, drop_label=0.0), torch.tensor([0])
+    images = torch.zeros(8, 8, 8, 1, dtype=torch.uint8)
+    for labels, names in (
+        (torch.arange(8) % 4 - 1, ("a", "b", "c")),
+        (torch.full((8,), NO_LABEL), ()),
+    ):
+        pictures = LabelledPictures(images, labels, names, "test")
+        model = _build(told, pictures)
+        assert model.guidable and model.sampling["guidance"] == 1.2
+        batch = Shown(pictures, told, model, CPU).batch(one, one, 0)
+        assert batch.get("condition", torch.tensor([model.null])) == model.null
+    with pytest.raises(BadInput, match="without a label"):
+        _build(told, LabelledPictures(images, torch.arange(8) % 3, ("a", "b", "c"), "test"))
 
 
 # --- stopped, killed, resumed ---------------------------------------------------------------------

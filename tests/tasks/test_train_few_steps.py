@@ -209,6 +209,8 @@ def test_the_folder_holds_a_model_and_says_what_everything_in_it_is(
     model = load_denoiser(str(out))
     jumps = "picture" if method == "consistency" else "anywhere"
     assert model.config == replace(load_denoiser(str(teacher)).config, jumps=jumps)
+    taught = {"direct": (1, 2), "progressive": (2, 4), "shortcut": (1, 2, 4)}
+    assert (model.taught, model.guidable) == (taught.get(method, ()), True)
     assert model.labels == tuple("0123456789")
     assert [row["step"] for row in rows(out)] == list(range(1, 21))
     with Image.open(out / "steps.gif") as film:
@@ -240,6 +242,28 @@ def test_minutes_are_kept_and_the_stages_follow_the_clock(
     assert 1.2 <= last.seconds < 10 and last.progress == 1 and last.seconds_left == 0
     state = load_file(tmp_path / "run" / "checkpoint.safetensors")
     assert state["model/stage"] == (1 if method == "progressive" else 0)
+
+
+def test_a_student_draws_without_a_label_only_if_that_was_taught(
+    tmp_path: Path, teacher: Path
+) -> None:
+    guided = replace(recipe_of("progressive", teacher, steps=2), drop_label=0.0)
+    with pytest.raises(BadInput, match="drop_label of 0 is never learned"):
+        wrong = replace(guided, sampling=Sampling("jump", 2, guidance=1.5))
+        next(train_few_steps("digits", tmp_path / "wrong", wrong, device="cpu"))
+    assert not (tmp_path / "wrong").exists()
+    list(train_few_steps("digits", tmp_path / "run", guided, device="cpu"))
+    assert not load_denoiser(str(tmp_path / "run")).guidable  # though its teacher is
+
+    first = load_denoiser(str(teacher))
+    first.guidable, first.sampling["guidance"] = False, 1.0
+    save_denoiser(first, tmp_path / "first")
+    for method in ("direct", "shortcut"):
+        recipe, out = recipe_of(method, tmp_path / "first", steps=2), tmp_path / method
+        with pytest.raises(BadInput, match="cannot teach that; set drop_label"):
+            next(train_few_steps("digits", out, recipe, device="cpu"))
+        list(train_few_steps("digits", out, replace(recipe, drop_label=0.0), device="cpu"))
+        assert not load_denoiser(str(out)).guidable
 
 
 # --- lessons --------------------------------------------------------------------------------------
