@@ -5,31 +5,20 @@ This file is the page: what visitors can do and what they are shown. What stands
     denoise_asked.py   reads what a browser, a link or a picture's settings say
     denoise_kept.py    what is kept of a way that was walked, and the pictures one takes away
     denoise_plane.py   the part below: the same with points on a plane, where all of it can be seen
-
-The browser draws: the server walks the way as fast as the model allows and sends its steps, and the
-browser shows them at a pace that a person can follow, so that nobody holds the device for looking.
+    way.py             what Drawn from Words does, too: a way is walked, and watched
 """
 
-import base64
-import itertools
 import tempfile
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
-from mmfm import keepsakes
-from mmfm.data.pictures import read_picture_file
 from mmfm.errors import BadInput, MmfmError, NotHere
-from mmfm.models.checkpoints import load_denoiser
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.ruler import Ruler, load_ruler
 from mmfm.tasks.doctor import reads_words
@@ -39,69 +28,50 @@ from mmfm.tasks.redraw import drawing_of, noise_of, redraw
 from . import denoise_plane
 from .denoise_asked import (
     KIND,
-    LARGEST_SIDE,
     LEAST_INK,
     LIMITS,
     MOST_INK,
     NAMES,
-    Told,
     as_asked,
     as_drawing,
     as_taught,
-    as_whole,
     from_link,
     leaps,
     refitted,
     untold,
-    usual,
 )
-from .denoise_kept import Walk, as_grey, as_noise, file_name, read_digits
+from .denoise_kept import Walk, as_grey, as_noise, read_digits
 from .page import DEVICE, LANGUAGES, Context
 from .parts import (
     base64_of,
-    complain,
-    heading,
-    html,
     lessons_html,
     models_here,
     read_picture,
     refuse_addresses,
-    script,
     told,
     top_html,
+)
+from .way import (
+    HEAVY,
+    LIGHT,
+    News,
+    Told,
+    Visit,
+    WayPage,
+    as_whole,
+    components,
+    drawable,
+    in_time,
+    save,
+    settings_in,
+    usual,
 )
 from .words_denoise import WORDS
 
 LESSONS = ("noise", "guess", "told", "steps", "fill")
 BUNDLED = "mnist-nano"
 READER = "mnist-ruler"
-SCRIPTS = ("way", "denoise_pad", "denoise_show", "denoise_page")
-
-TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
-# Ways of a visitor that can still be taken away: some more than are shown, since one that was
-# stopped while it was being shown is one of them, too.
-KEPT = 10
-
-
-@dataclass(eq=False)
-class Visit:
-    """What the server remembers of one visitor.
-
-    It changes in place: a way that is being walked has to hear that it was halted.
-    """
-
-    lang: str
-    model: str
-    opening: dict[str, Any]  # what the page begins with
-    halted: int = -1  # the last turn that was stopped; what came before it is stopped, too
-    walks: dict[int, Walk] = field(default_factory=dict[int, Walk])  # by their turns, the last ones
-
-    def keep(self, turn: int, walk: Walk) -> None:
-        """Remember a way, and forget the first of too many."""
-        self.walks.pop(turn, None)
-        self.walks[turn] = walk
-        while len(self.walks) > KEPT:
-            del self.walks[next(iter(self.walks))]
+SCRIPTS = ("desk", "way", "denoise_pad", "denoise_show", "denoise_page")
 
 
 def title(lang: str) -> str:
@@ -119,48 +89,20 @@ def takes(settings: Mapping[str, Any]) -> bool:
 def build(context: Context, blocks: gr.Blocks) -> None:
     """Draw the page and wire its events."""
     page = OutOfTheNoise(context)
-
-    visit = gr.State(None, time_to_live=6 * 3600)
-    top = heading()
-    with gr.Row(elem_id="denoise_bar"):
-        about = html("denoise_about")
-        with gr.Column(elem_id="denoise_own", min_width=180, scale=0):
-            upload = gr.UploadButton(elem_id="denoise_upload", size="md")
-            model = gr.Dropdown(page.names, elem_id="denoise_model", filterable=False)
-    stage = html(
-        "denoise",
-        html_template='<div class="denoise"></div>',
-        # One component, so that the pad and what is seen of it know each other; a file for each.
-        js_on_load="\n".join(script(f"{part}.js") for part in SCRIPTS),
-        read=None,
-        news=None,
-        kept=None,
-    )
-    refuse_addresses(upload)
-    lessons = html("lessons")
-    plane = denoise_plane.build(context, blocks, top)
-
-    shown = [visit, top, about, model, stage]
-    light: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    light["trigger_mode"] = "multiple"  # by itself, Gradio drops what comes while it is busy
-    heavy = {**light, **DEVICE}
-    blocks.load(page.arrive, None, [*shown, upload, lessons], **heavy)
-    top.speak(page.speak, [visit], [*shown, upload, lessons], **heavy)
-    model.input(page.switch, [visit, model], shown, **heavy)
-    stage.redraw(page.bring_back, [visit], [visit, stage], **heavy)
-    stage.halt(page.halt, [visit], None, **light)
-    stage.read(page.read, [visit], [stage], **light)
-    stage.keep(page.keep, [visit], [stage], **light)
+    parts = components("denoise", page.names, SCRIPTS, hears="read")
+    plane = denoise_plane.build(context, blocks, parts.top)
+    page.wire(parts, blocks)
+    parts.stage.read(page.read, [parts.visit], [parts.stage], **LIGHT)
 
     def open_file(seen: Visit | None, file: str, world: Any) -> list[Any]:
         """Restore what is the drawing part's or the plane's; a plain picture is drawn after."""
         opened = page.open(seen, file)
         if isinstance(opened, dict):  # settings of the plane
-            return [gr.skip()] * len(shown) + plane.restore(world, opened)
+            return [gr.skip()] * len(parts.shown) + plane.restore(world, opened)
         return opened + [gr.skip()] * len(plane.shown)
 
-    asked = [visit, upload, plane.world]
-    upload.upload(open_file, asked, [*shown, *plane.shown], **heavy)
+    asked = [parts.visit, parts.upload, plane.world]
+    parts.upload.upload(open_file, asked, [*parts.shown, *plane.shown], **HEAVY)
 
     with gr.Column(visible=False):  # what a script may ask: /redraw
         picture, mask = gr.File(label="picture"), gr.File(label="mask")
@@ -176,15 +118,14 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     go.click(page.answer, asked, [pictures, settings], api_name="redraw", **DEVICE)
 
 
-class OutOfTheNoise:
+class OutOfTheNoise(WayPage):
     """What the page does when a visitor does something."""
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context, WORDS)
         self.names = models_here(context.model, takes)
         if not self.names:
             raise NotHere(f"no denoiser is here, not even {BUNDLED}; install mmfm again")
-        self.turns = itertools.count(1)  # what equals the last of its kind would not be noticed
         if self.names[0] == context.model:
             self.den(self.names[0])  # a wrong --model is said now, not to the first visitor
 
@@ -206,20 +147,6 @@ class OutOfTheNoise:
 
     # --- what a visitor does ----------------------------------------------------------------------
 
-    def arrive(self, request: gr.Request) -> list[Any]:
-        """Greet a visitor in their language, with what the link asks for."""
-        query = dict(request.query_params)
-        lang = self.context.language(query, dict(request.headers))
-        return self.greet(self.first_visit(lang, query))
-
-    def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
-        """Go on in the language of the link that was followed."""
-        visit = visit or self.first_visit()
-        query = getattr(event, "query", None)
-        lang = query.get("lang") if isinstance(query, dict) else None
-        visit.lang = lang if lang in LANGUAGES else visit.lang
-        return self.greet(visit)
-
     def switch(self, visit: Visit | None, model: str) -> Any:
         """Give the same drawing to another model."""
         visit = visit or self.first_visit()
@@ -237,38 +164,21 @@ class OutOfTheNoise:
             # The list says again which model it is that draws.
             return [gr.skip(), gr.skip(), gr.skip(), visit.model, gr.skip()]
 
-    def bring_back(self, visit: Visit | None, event: gr.EventData) -> Iterator[Any]:
-        """Bury the drawing and walk the way back, until it is walked or somebody stops it."""
-        visit = visit or self.first_visit()
-        turn = getattr(event, "turn", None)
-        turn = turn if type(turn) is int else 0
+    def set_out(
+        self, visit: Visit, event: gr.EventData, is_halted: Callable[[], bool]
+    ) -> tuple[Walk, Iterator[News]]:
+        """Bury the drawing, and walk the way back."""
+        den = self.den(visit.model)
         sent = {name: getattr(event, name, None) for name in NAMES}
-        try:
-            den = self.den(visit.model)
-            walk = Walk(visit.model, as_asked(sent, den, WORDS[visit.lang]))
-            for news in self.walking(walk, den, lambda: turn <= visit.halted):
-                over = news.get("over") is True
-                if over and not news["halted"]:
-                    visit.keep(turn, walk)  # before the browser can ask for it
-                message = {**news, "turn": turn, "number": next(self.turns)}
-                yield [visit if over else gr.skip(), gr.HTML(news=message)]
-        except MmfmError as error:
-            self.complain(error, visit)
-            yield [visit, gr.HTML(news={"turn": turn, "failed": True})]
+        walk = Walk(visit.model, as_asked(sent, den, WORDS[visit.lang]))
+        return walk, self.walking(walk, den, is_halted)
 
-    def walking(
-        self, walk: Walk, den: Denoiser, is_halted: Callable[[], bool]
-    ) -> Iterator[dict[str, Any]]:
-        """Walk a way and tell of its steps, at times so that a browser keeps up.
-
-        A message begins where the one before did; the last one brings all. So whoever misses some,
-        as browsers do that are busy, still sees every step.
-        """
+    def walking(self, walk: Walk, den: Denoiser, is_halted: Callable[[], bool]) -> Iterator[News]:
+        """Walk a way and tell of its steps."""
         reader = self.reader(den)
-        frames: list[dict[str, Any]] = []
-        ends = deque([0, 0], maxlen=2)
+        frames: list[News] = []
 
-        def news(first: int) -> dict[str, Any]:
+        def news(first: int) -> News:
             fresh = [n for n, frame in enumerate(frames) if "reads" not in frame]
             thought = [walk.steps[n][1] for n in fresh]
             said = read_digits(reader, thought) if reader else [None] * len(fresh)
@@ -278,24 +188,11 @@ class OutOfTheNoise:
             return {"first": first, "frames": frames[first:], "total": total}
 
         yield news(0)  # the device is ours
-        told_at = time.monotonic()
-        for moment in redraw(den, walk.asked.images(den.config.channels), walk.asked.wish):
-            frames.append(walk.add(moment))
-            if is_halted():
-                break
-            if time.monotonic() - told_at > TOLD:
-                yield news(ends[0])
-                ends.append(len(frames))
-                told_at = time.monotonic()
+        moments = redraw(den, walk.asked.images(den.config.channels), walk.asked.wish)
+        yield from in_time(map(walk.add, moments), frames, news, is_halted)
         result = read_digits(reader, [walk.result])[0] if reader else None
         end = base64_of(walk.result.numpy())
         yield {**news(0), "over": True, "halted": is_halted(), "end": end, "result": result}
-
-    def halt(self, visit: Visit | None, event: gr.EventData) -> None:
-        """Stop a way after the step that the model is thinking about."""
-        turn = getattr(event, "turn", None)
-        if visit is not None and type(turn) is int:
-            visit.halted = max(visit.halted, turn)
 
     def read(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Say what a drawing looks like, and which noise it will be buried in.
@@ -311,30 +208,13 @@ class OutOfTheNoise:
             return gr.HTML(read=read)
         try:
             drawing = as_drawing(getattr(event, "drawing", None), den.config.image_size, say)
-            seed = as_whole({"seed": getattr(event, "seed", None)}, "seed", say)
+            seed = as_whole({"seed": getattr(event, "seed", None)}, "seed", LIMITS, say)
         except MmfmError as error:
             return self.complain(error, visit)
         reader = self.reader(den)
         enough = drawing.float().sum().item() / 255 >= LEAST_INK
         reads = read_digits(reader, [as_grey(drawing)])[0] if reader and enough else None
         return gr.HTML(read={**read, "reads": reads, "noise": as_noise(noise_of(den, seed))})
-
-    def keep(self, visit: Visit | None, event: gr.EventData) -> Any:
-        """Send a result as a picture or as a film, with its settings inside."""
-        turn, kind = getattr(event, "turn", None), getattr(event, "kind", None)
-        walk = visit.walks.get(turn) if visit is not None and type(turn) is int else None
-        if walk is None or kind not in ("png", "gif"):
-            say = WORDS[visit.lang if visit else self.context.lang or LANGUAGES[0]]
-            gr.Warning(escape(say["forgotten"]))  # Gradio shows a message as HTML
-            return gr.skip()
-        data = walk.png() if kind == "png" else walk.gif()
-        kept = {
-            "number": next(self.turns),
-            "name": file_name(walk, kind),
-            "type": f"image/{kind}",
-            "data": base64.b64encode(data).decode(),
-        }
-        return gr.HTML(kept=kept)
 
     def open(self, visit: Visit | None, file: str) -> Any:
         """Restore what a picture says of itself, or take it as a drawing if it says nothing.
@@ -387,13 +267,6 @@ class OutOfTheNoise:
         note = say["restored"] if name == model else say["restored_other"]
         return {**asked.about(model), "note": note.format(model=f"{name!s:.60}")}
 
-    def complain(self, error: MmfmError, visit: Visit) -> Any:
-        """Say what went wrong, in the visitor's language where known, and change nothing."""
-        if not isinstance(error, Told):
-            return complain(error, WORDS[visit.lang])
-        gr.Warning(escape(str(error)))  # Gradio shows a message as HTML
-        return gr.skip()
-
     # --- what is sent to the browser --------------------------------------------------------------
 
     def greet(self, visit: Visit) -> list[Any]:
@@ -423,7 +296,7 @@ class OutOfTheNoise:
             "reader": self.reader(den) is not None,
             "limits": {**LIMITS, "least_ink": LEAST_INK, "most_ink": MOST_INK},
             "opening": visit.opening,
-            "usual": {"guidance": usual(den).guidance},
+            "usual": {"guidance": usual(den, LIMITS).guidance},
             "brought": brought,
         }
         top = top_html(den, visit.model, visit.lang, say, self.context.titles)
@@ -451,7 +324,7 @@ class OutOfTheNoise:
         """
         with told(), tempfile.TemporaryDirectory(prefix="mmfm-") as folder:
             den = self.den(self.names[0])
-            size, best = den.config.image_size, usual(den)
+            size, best = den.config.image_size, usual(den, LIMITS)
             ink, hidden = np.zeros((size, size), np.uint8), None
             if picture is not None:
                 ink = drawing_of(read_picture(picture), size).numpy()
@@ -475,40 +348,9 @@ class OutOfTheNoise:
             }
             walk = Walk(self.names[0], as_asked(wishes, den, WORDS["en"]))
             *_, end = self.walking(walk, den, lambda: False)
-            files = {Path(folder) / file_name(walk, "png"): walk.png()}
-            files[Path(folder) / file_name(walk, "gif")] = walk.gif()
-            for path, data in files.items():
-                path.write_bytes(data)
+            about = {**walk.asked.about(walk.model), "reads": end["result"]}
             # Gradio makes copies of its own before it comes back for more.
-            yield (
-                [str(path) for path in files],
-                {**walk.asked.about(walk.model), "reads": end["result"]},
-            )
-
-
-def drawable(name: str, device: str) -> Denoiser:
-    """Load a denoiser, if its pictures are such as this page can show."""
-    den = load_denoiser(name, device=device)
-    channels, rows, columns = den.config.shape
-    if rows != columns or rows > LARGEST_SIDE or channels not in (1, 3):
-        raise BadInput(
-            f"{name} draws {channels} channels of {rows}x{columns} pixels; this page takes squares "
-            f"of up to {LARGEST_SIDE} pixels a side, grey or coloured"
-        )
-    return den
-
-
-def settings_in(file: str, say: Mapping[str, str]) -> dict[str, Any] | None:
-    """What a picture says of how it was made; None for one that mmfm did not make."""
-    try:
-        return keepsakes.about(read_picture_file(file))
-    except keepsakes.Unsigned:
-        return None
-    except keepsakes.Later as error:
-        raise Told(say["later"]) from error
-    except BadInput as error:
-        read_picture(file)  # says what is wrong with a file that is no picture at all
-        raise Told(say["damaged"]) from error
+            yield save(walk, folder), about
 
 
 def about_html(model: str, say: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from mmfm.errors import MmfmError
 from mmfm.models.denoiser import Denoiser
-from mmfm.tasks.generate import Sampling, chosen, names_of, samplers_of
+from mmfm.tasks.generate import names_of, samplers_of
 from mmfm.tasks.redraw import Wish
 
 from .parts import base64_of, real_number, whole_number
+from .way import LARGEST_SIDE, Told, as_number, as_whole, usual
 
 KIND = "redraw"  # by which this page knows the settings in a picture as its own
 NAMES = (
@@ -30,7 +30,6 @@ NAMES = (
     "steps", "sampler", "guidance", "seed",
 )  # fmt: skip
 
-LARGEST_SIDE = 96  # of a model's pictures, each of which is sent three times a step
 LEAST_INK, MOST_INK = 6, 0.75  # white pixels of 28 x 28 that make a drawing; share that makes none
 LIMITS = {
     "noise": (0.05, 1.0),
@@ -39,10 +38,6 @@ LIMITS = {
     "guidance": (0.0, 8.0),
     "seed": (0, 2**31 - 1),
 }
-
-
-class Told(MmfmError):
-    """What a visitor did wrong, in their own language already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +90,7 @@ def as_asked(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) -> 
         steps=steps,
         sampler=as_sampler(told.get("sampler"), den, say),
         guidance=as_guidance(told, den, say),
-        seed=as_whole(told, "seed", say),
+        seed=as_whole(told, "seed", LIMITS, say),
         hidden=None if hidden is None else rearrange(hidden, "y x -> 1 1 y x"),
     )
     ink = drawing.float().mean().item() / 255
@@ -125,30 +120,12 @@ def as_hidden(text: object, size: int, say: Mapping[str, str]) -> Bool[Tensor, "
     return torch.from_numpy(bits.astype(bool).reshape(size, size)) if bits.any() else None
 
 
-def as_number(told: Mapping[str, Any], name: str, say: Mapping[str, str]) -> float:
-    """Read a number between the limits that this page sets to it."""
-    value, (low, high) = told.get(name), LIMITS[name]
-    # NaN lies between no two numbers.
-    if type(value) not in (int, float) or not low <= value <= high:
-        given = "-" if value is None else f"{value!r:.20}"
-        raise Told(say["out_of_range"].format(name=say[name], value=given, low=low, high=high))
-    return float(value)
-
-
-def as_whole(told: Mapping[str, Any], name: str, say: Mapping[str, str]) -> int:
-    """Read a whole number; one that JSON or a text box has made 20.0 is whole, too."""
-    value = as_number(told, name, say)
-    if value != int(value):
-        raise Told(say["not_whole"].format(name=say[name], value=f"{value:g}"))
-    return int(value)
-
-
 def as_way(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) -> tuple[float, int]:
     """Read how much noise there is to begin with and in how many steps it goes.
 
     Of a model that leaps only such ways are walked as it was taught.
     """
-    noise, steps = as_number(told, "noise", say), as_whole(told, "steps", say)
+    noise, steps = as_number(told, "noise", LIMITS, say), as_whole(told, "steps", LIMITS, say)
     most = leaps(den)
     if most == 0:
         return noise, steps
@@ -167,7 +144,7 @@ def as_switch(told: Mapping[str, Any], steps: int, say: Mapping[str, str]) -> fl
     """Read after which share of the way another label is told; None: never."""
     if told.get("switch_at") is None:
         return None
-    switch_at = as_number(told, "switch_at", say)
+    switch_at = as_number(told, "switch_at", LIMITS, say)
     if steps == 1:
         raise Told(say["switch_one"])
     return switch_at
@@ -177,7 +154,7 @@ def as_guidance(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) 
     """Read how strongly a model is guided; None for one that has no labels."""
     if not den.config.classes:
         return None
-    guidance = as_number(told, "guidance", say)
+    guidance = as_number(told, "guidance", LIMITS, say)
     if guidance != 1 and not den.guidable:
         raise Told(say["no_guidance"])
     return guidance
@@ -228,7 +205,7 @@ def leaps(den: Denoiser) -> int:
     What it draws best in is all that it says of what it was taught. A consistency model leaps
     from anywhere.
     """
-    return usual(den).steps if den.config.jumps == "anywhere" else 0
+    return usual(den, LIMITS).steps if den.config.jumps == "anywhere" else 0
 
 
 def as_taught(noise: Any, steps: Any, den: Denoiser) -> tuple[Any, Any]:
@@ -263,7 +240,7 @@ def refitted(told: Mapping[str, Any], den: Denoiser) -> dict[str, Any]:
 
     What cannot be read stays as it is: `as_asked` says what is wrong with it.
     """
-    best, names = usual(den), names_of(den)
+    best, names = usual(den, LIMITS), names_of(den)
     fitted = {**told, **_resized(told, den.config.image_size)}
     for name in ("label", "label_after"):
         fitted[name] = told.get(name) if told.get(name) in names else untold(den)
@@ -304,16 +281,9 @@ STEPS = 20  # to begin with: enough to see something happen, where the model dra
 NOISE, WHEN, DIGIT = 60, 50, 7  # per cent, per cent of the way, an example
 
 
-def usual(den: Denoiser) -> Sampling:
-    """How a model draws best, as far as this page goes."""
-    best, (_, most), (low, high) = chosen(den), LIMITS["steps"], LIMITS["guidance"]
-    guidance = min(max(best.guidance, low), high)
-    return replace(best, steps=min(best.steps, int(most)), guidance=guidance)
-
-
 def from_link(query: Mapping[str, str], den: Denoiser) -> dict[str, Any]:
     """What the page opens with: what a link says, and where it says nonsense, what is usual."""
-    best, names, samplers = usual(den), names_of(den), samplers_of(den)
+    best, names, samplers = usual(den, LIMITS), names_of(den), samplers_of(den)
     label, after, sampler = (query.get(name) for name in ("label", "after", "sampler"))
     few = best.steps if den.config.jumps != "none" else max(best.steps, STEPS)
     guidance = real_number(query.get("guidance", ""), *LIMITS["guidance"], best.guidance)

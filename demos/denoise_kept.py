@@ -17,12 +17,11 @@ from mmfm.tasks.redraw import Moment
 
 from .denoise_asked import Asked
 from .parts import base64_of
+from .way import WIDE, film
 
 Bytes = UInt8[Tensor, "y x c"]
 
 TOLD_APART = 0.02  # a change of brightness that is drawn at full strength, where none is larger
-WIDE = 640  # pixels of what is taken away, about
-SECONDS = (0.04, 0.2, 3.0)  # of a film's picture at least and at most, and of a film
 
 
 @dataclass(eq=False)
@@ -62,10 +61,16 @@ class Walk:
     def gif(self) -> bytes:
         """The whole way: on the left what was there, on the right what the model thought."""
         pairs = [*self.steps, (self.result, self.result)]
-        least, most, whole = SECONDS
-        seconds = min(max(whole / len(pairs), least), most)
-        frames = [_side_by_side(pair) for pair in pairs]
-        return keepsakes.gif(frames, self.asked.about(self.model), seconds=seconds)
+        return film([_side_by_side(pair) for pair in pairs], self.asked.about(self.model))
+
+    def file_name(self, ending: str) -> str:
+        """What a keepsake is called: by what it shows and from how much noise it came."""
+        w = self.asked.wish
+        labels = [w.label] if w.switch_at is None else [w.label, w.label_after]
+        said = "-to-".join(
+            "".join(c if c.isalnum() else "_" for c in label or "free") for label in labels
+        )
+        return f"{said[:40]}-noise{round(100 * w.noise)}-seed{w.seed}.{ending}"
 
     def _drawn(self) -> Bytes:
         """The drawing, grey where it was erased."""
@@ -105,16 +110,6 @@ def read_digits(ruler: Ruler, images: Sequence[Bytes]) -> list[tuple[str, float]
     return [
         (ruler.labels[n], round(s, 4)) for n, s in zip(which.tolist(), best.tolist(), strict=True)
     ]
-
-
-def file_name(walk: Walk, ending: str) -> str:
-    """What a keepsake is called: by what it shows and from how much noise it came."""
-    w = walk.asked.wish
-    labels = [w.label] if w.switch_at is None else [w.label, w.label_after]
-    said = "-to-".join(
-        "".join(c if c.isalnum() else "_" for c in label or "free") for label in labels
-    )
-    return f"{said[:40]}-noise{round(100 * w.noise)}-seed{w.seed}.{ending}"
 
 
 def as_grey(ink: UInt8[Tensor, "y x"]) -> Bytes:

@@ -81,7 +81,7 @@ from .studio_sources import (
 )
 from .words_studio import WORDS
 
-PARTS = ("_chart", "_pictures", "_form", "")  # of the browser's side, in this order
+SCRIPTS = ("desk", "studio_chart", "studio_pictures", "studio_form", "studio")  # in this order
 LESSONS = ("noise", "learns", "loss", "rate", "question", "average")
 CHANGES = ("rate", "objective", "schedule", "size", "labels", "minutes", "seed")
 GUESSES = ("better", "same", "worse", "broken", "open")
@@ -143,8 +143,8 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     top = heading()
     stage = html(
         "studio",
-        html_template='<div class="studio"></div>',
-        js_on_load="".join(script(f"studio{part}.js") for part in PARTS),
+        html_template='<div class="studio desk"></div>',
+        js_on_load="\n".join(script(f"{part}.js") for part in SCRIPTS),
         server_functions=[news, sheet],
         answer=None,
         drawn=None,

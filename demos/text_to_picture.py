@@ -4,69 +4,49 @@ This file is the page: what visitors can do and what they are shown. What stands
 
     text_to_picture_asked.py   reads what a browser, a link or a picture's settings say
     text_to_picture_kept.py    what is kept of a drawing, and the pictures one takes away
+    way.py                     what Out of the Noise does, too: a way is walked, and watched
 
 Where no model is that reads words, or not the CLIP that it reads with, the page says so, and what
-to do. The browser draws: the server walks the way as fast as the model allows and sends its steps,
-and the browser shows them at a pace that a person can follow, so that nobody holds the device for
-looking.
+to do.
 """
 
-import base64
-import itertools
 import tempfile
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from mmfm.errors import BadInput, MmfmError, NotHere
-from mmfm.models.checkpoints import load_denoiser
+from mmfm.errors import MmfmError, NotHere
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.words import Reader, reader_for
 from mmfm.tasks.doctor import reads_words
-from mmfm.tasks.draw_words import COUNT, looked, noise_of, tell
+from mmfm.tasks.draw_words import COUNT, Moment, looked, noise_of, tell
 from mmfm.tasks.generate import chosen, names_of
 
 from .page import DEVICE, LANGUAGES, Context
-from .parts import (
-    complain,
-    heading,
-    html,
-    lessons_html,
-    models_here,
-    pages_html,
-    refuse_addresses,
-    script,
-    told,
-    top_html,
-)
-from .text_to_picture_asked import (
-    LIMITS,
-    LONGEST,
-    NAMES,
+from .parts import base64_of, lessons_html, models_here, pages_html, told, top_html
+from .text_to_picture_asked import LIMITS, LONGEST, NAMES, as_asked, from_link, wish_in
+from .text_to_picture_kept import Drawn, as_noise, told_parts
+from .way import (
+    HEAVY,
+    LIGHT,
+    News,
     Told,
-    as_asked,
+    Visit,
+    WayPage,
     as_whole,
-    from_link,
-    settings_in,
+    components,
+    drawable,
+    in_time,
+    save,
     usual,
 )
-from .text_to_picture_kept import Drawn, as_noise, file_name, told_parts
 from .words_text_to_picture import WORDS
 
 LESSONS = ("read", "look", "guide", "change", "walk", "caution")
-LARGEST_SIDE = 96  # of a model's pictures, of which each step sends up to seven
-SCRIPTS = ("way", "text_to_picture_show", "text_to_picture_looks", "text_to_picture_page")
-
-TOLD = 0.06  # seconds between two messages of one way; each may bring many steps
-# Drawings of a visitor that can still be taken away: some more than are shown, since one that was
-# stopped while it was being shown is one of them, too.
-KEPT = 10
+SCRIPTS = ("desk", "way", "text_to_picture_show", "text_to_picture_looks", "text_to_picture_page")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,29 +55,6 @@ class Painter:
 
     den: Denoiser
     reader: Reader
-
-
-@dataclass(eq=False)
-class Visit:
-    """What the server remembers of one visitor.
-
-    It changes in place: a way that is being walked has to hear that it was halted.
-    """
-
-    lang: str
-    model: str  # "" where none is
-    opening: dict[str, Any]  # what the page begins with
-    halted: int = -1  # the last turn that was stopped; what came before it is stopped, too
-    drawn: dict[int, Drawn] = field(
-        default_factory=dict[int, Drawn]
-    )  # by their turns, the last ones
-
-    def keep(self, turn: int, drawn: Drawn) -> None:
-        """Remember a drawing, and forget the first of too many."""
-        self.drawn.pop(turn, None)
-        self.drawn[turn] = drawn
-        while len(self.drawn) > KEPT:
-            del self.drawn[next(iter(self.drawn))]
 
 
 def title(lang: str) -> str:
@@ -113,38 +70,10 @@ def takes(settings: Mapping[str, Any]) -> bool:
 def build(context: Context, blocks: gr.Blocks) -> None:
     """Draw the page and wire its events."""
     page = DrawnFromWords(context)
-
-    visit = gr.State(None, time_to_live=6 * 3600)
-    top = heading()
-    with gr.Row(elem_id="draw_bar"):
-        about = html("draw_about")
-        with gr.Column(elem_id="draw_own", min_width=180, scale=0):
-            upload = gr.UploadButton(elem_id="draw_upload", size="md")
-            model = gr.Dropdown(page.names, elem_id="draw_model", filterable=False)
-    stage = html(
-        "draw",
-        html_template='<div class="drawing"></div>',
-        # One component, so that pictures, words and settings know each other; a file for each.
-        js_on_load="\n".join(script(f"{part}.js") for part in SCRIPTS),
-        noise=None,
-        news=None,
-        kept=None,
-    )
-    refuse_addresses(upload)
-    lessons = html("lessons")
-
-    shown = [visit, top, about, model, stage]
-    light: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    light["trigger_mode"] = "multiple"  # by itself, Gradio drops what comes while it is busy
-    heavy = {**light, **DEVICE}
-    blocks.load(page.arrive, None, [*shown, upload, lessons], **heavy)
-    top.speak(page.speak, [visit], [*shown, upload, lessons], **heavy)
-    model.input(page.switch, [visit, model], shown, **heavy)
-    upload.upload(page.open, [visit, upload], shown, **heavy)
-    stage.draw(page.paint, [visit], [visit, stage], **heavy)
-    stage.halt(page.halt, [visit], None, **light)
-    stage.bury(page.bury, [visit], [stage], **light)
-    stage.keep(page.keep, [visit], [stage], **light)
+    parts = components("draw", page.names, SCRIPTS, hears="noise")
+    page.wire(parts, blocks)
+    parts.stage.bury(page.bury, [parts.visit], [parts.stage], **LIGHT)
+    parts.upload.upload(page.open, [parts.visit, parts.upload], parts.shown, **HEAVY)
 
     with gr.Column(visible=False):  # what a script may ask: /draw
         prompt, other = gr.Textbox("", label="prompt"), gr.Textbox("", label="other")
@@ -157,13 +86,12 @@ def build(context: Context, blocks: gr.Blocks) -> None:
     go.click(page.answer, asked, [pictures, settings], api_name="draw", **DEVICE)
 
 
-class DrawnFromWords:
+class DrawnFromWords(WayPage):
     """What the page does when a visitor does something."""
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context, WORDS)
         self.names = models_here(context.model, takes)
-        self.turns = itertools.count(1)  # what equals the last of its kind would not be noticed
         self.wanting: dict[str, str] = {}  # a model's name -> which half of it was loaded last
         if self.names and self.names[0] == context.model:
             # A wrong --model is said now, not to the first visitor.
@@ -185,20 +113,6 @@ class DrawnFromWords:
 
     # --- what a visitor does ----------------------------------------------------------------------
 
-    def arrive(self, request: gr.Request) -> list[Any]:
-        """Greet a visitor in their language, with what the link asks for."""
-        query = dict(request.query_params)
-        lang = self.context.language(query, dict(request.headers))
-        return self.greet(self.first_visit(lang, query))
-
-    def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
-        """Go on in the language of the link that was followed."""
-        visit = visit or self.first_visit()
-        query = getattr(event, "query", None)
-        lang = query.get("lang") if isinstance(query, dict) else None
-        visit.lang = lang if lang in LANGUAGES else visit.lang
-        return self.greet(visit)
-
     def switch(self, visit: Visit | None, model: str) -> Any:
         """Give the same words to another model."""
         visit = visit or self.first_visit()
@@ -210,63 +124,37 @@ class DrawnFromWords:
         visit.model, visit.opening = model, self.opening(model, {}, visit.lang)
         return self.show(visit)
 
-    def paint(self, visit: Visit | None, event: gr.EventData) -> Iterator[Any]:
-        """Draw what is said, until it is drawn or somebody stops it."""
-        visit = visit or self.first_visit()
-        turn = getattr(event, "turn", None)
-        turn = turn if type(turn) is int else 0
+    def set_out(
+        self, visit: Visit, event: gr.EventData, is_halted: Callable[[], bool]
+    ) -> tuple[Drawn, Iterator[News]]:
+        """Draw what is said."""
+        painter = self.painter(visit.model)
         sent = {name: getattr(event, name, None) for name in NAMES}
-        try:
-            painter = self.painter(visit.model)
-            asked = as_asked(sent, painter.den, WORDS[visit.lang])
-            drawn = Drawn.begin(visit.model, asked, painter.reader)
-            for news in self.drawing(drawn, painter, lambda: turn <= visit.halted):
-                over = news.get("over") is True
-                if over and not news["halted"]:
-                    visit.keep(turn, drawn)  # before the browser can ask for it
-                message = {**news, "turn": turn, "number": next(self.turns)}
-                yield [visit if over else gr.skip(), gr.HTML(news=message)]
-        except MmfmError as error:
-            self.complain(error, visit)
-            yield [visit, gr.HTML(news={"turn": turn, "failed": True})]
+        asked = as_asked(sent, painter.den, WORDS[visit.lang])
+        drawn = Drawn.begin(visit.model, asked, painter.reader)
+        return drawn, self.drawing(drawn, painter, is_halted)
 
     def drawing(
         self, drawn: Drawn, painter: Painter, is_halted: Callable[[], bool]
-    ) -> Iterator[dict[str, Any]]:
-        """Walk the way to a drawing and tell of its steps, at times so that a browser keeps up.
+    ) -> Iterator[News]:
+        """Walk the way to a drawing and tell of its steps."""
+        asked, den, reader = drawn.asked, painter.den, painter.reader
+        frames: list[News] = []
+        parts = [told_parts(part, reader) for part in drawn.parts]
 
-        A message begins where the one before did; the last one brings all. So whoever misses some,
-        as browsers do that are busy, still sees every step.
-        """
-        asked, frames = drawn.asked, list[dict[str, Any]]()
-        ends = deque([0, 0], maxlen=2)
-        parts = [told_parts(part, painter.reader) for part in drawn.parts]
-
-        def news(first: int) -> dict[str, Any]:
+        def news(first: int) -> News:
             total = asked.wish.steps
             return {"first": first, "frames": frames[first:], "total": total, "parts": parts}
 
         yield news(0)  # the device is ours
-        moments = asked.drawing(painter.den, painter.reader)
-        words = tell(painter.den, painter.reader, asked.texts, asked.wish.hand)
-        told_at = time.monotonic()
-        for moment in moments:
-            shares = looked(painter.den, words, moment) if parts else None
-            frames.append(drawn.add(moment, shares))
-            if is_halted():
-                break
-            if time.monotonic() - told_at > TOLD:
-                yield news(ends[0])
-                ends.append(len(frames))
-                told_at = time.monotonic()
-        end = base64.b64encode(drawn.result.numpy().tobytes()).decode()
-        yield {**news(0), "over": True, "halted": is_halted(), "end": end}
+        words = tell(den, reader, asked.texts, asked.wish.hand)
 
-    def halt(self, visit: Visit | None, event: gr.EventData) -> None:
-        """Stop a drawing after the step that the model is thinking about."""
-        turn = getattr(event, "turn", None)
-        if visit is not None and type(turn) is int:
-            visit.halted = max(visit.halted, turn)
+        def frame(moment: Moment) -> News:
+            return drawn.add(moment, looked(den, words, moment) if parts else None)
+
+        yield from in_time(map(frame, asked.drawing(den, reader)), frames, news, is_halted)
+        end = base64_of(drawn.result.numpy())
+        yield {**news(0), "over": True, "halted": is_halted(), "end": end}
 
     def bury(self, visit: Visit | None, event: gr.EventData) -> Any:
         """Show the noise that a picture will come from.
@@ -278,36 +166,20 @@ class DrawnFromWords:
         painter = self.context.slot.held(("painter", visit.model))
         if not isinstance(painter, Painter):
             return gr.skip()
+        sent = {"seed": getattr(event, "seed", None)}
         try:
-            seed = as_whole({"seed": getattr(event, "seed", None)}, "seed", WORDS[visit.lang])
+            seed = as_whole(sent, "seed", LIMITS, WORDS[visit.lang])
         except MmfmError as error:
             return self.complain(error, visit)
         noise = as_noise(noise_of(painter.den, seed))
         return gr.HTML(noise={"seed": seed, "noise": noise, "number": next(self.turns)})
-
-    def keep(self, visit: Visit | None, event: gr.EventData) -> Any:
-        """Send a drawing as a picture or as a film, with its settings inside."""
-        turn, kind = getattr(event, "turn", None), getattr(event, "kind", None)
-        drawn = visit.drawn.get(turn) if visit is not None and type(turn) is int else None
-        if drawn is None or kind not in ("png", "gif"):
-            say = WORDS[visit.lang if visit else self.context.lang or LANGUAGES[0]]
-            gr.Warning(escape(say["forgotten"]))  # Gradio shows a message as HTML
-            return gr.skip()
-        data = drawn.png() if kind == "png" else drawn.gif()
-        kept = {
-            "number": next(self.turns),
-            "name": file_name(drawn, kind),
-            "type": f"image/{kind}",
-            "data": base64.b64encode(data).decode(),
-        }
-        return gr.HTML(kept=kept)
 
     def open(self, visit: Visit | None, file: str) -> Any:
         """Restore what a picture says of itself."""
         visit = visit or self.first_visit()
         say = WORDS[visit.lang]
         try:
-            about = settings_in(file, say)
+            about = wish_in(file, say)
             name = about.get("model")
             model = name if name in self.names else visit.model
             asked = as_asked(about, self.painter(model).den, say)
@@ -334,13 +206,6 @@ class DrawnFromWords:
             return from_link(query, self.painter(model).den, WORDS[lang])
         except MmfmError:  # what is missing is said when the page is shown
             return {}
-
-    def complain(self, error: MmfmError, visit: Visit) -> Any:
-        """Say what went wrong, in the visitor's language where known, and change nothing."""
-        if not isinstance(error, Told):
-            return complain(error, WORDS[visit.lang])
-        gr.Warning(escape(str(error)))  # Gradio shows a message as HTML
-        return gr.skip()
 
     # --- what is sent to the browser --------------------------------------------------------------
 
@@ -378,7 +243,7 @@ class DrawnFromWords:
             "channels": den.config.channels,
             "hands": list(names_of(den)),
             "opening": visit.opening or from_link({}, den, say),
-            "usual": {"guidance": usual(den).guidance},
+            "usual": {"guidance": usual(den, LIMITS).guidance},
             "noise": {"seed": 0, "noise": as_noise(noise_of(den, 0))},
             "sampler": chosen(den).sampler,
             "stops": COUNT,
@@ -419,7 +284,7 @@ class DrawnFromWords:
         with told(), tempfile.TemporaryDirectory(prefix="mmfm-") as folder:
             model = next(iter(self.names), "")
             painter = self.painter(model)
-            best = usual(painter.den)
+            best = usual(painter.den, LIMITS)
             wishes = {
                 "mode": mode,
                 "text": prompt,
@@ -433,21 +298,5 @@ class DrawnFromWords:
             drawn = Drawn.begin(model, asked, painter.reader)
             for _ in self.drawing(drawn, painter, lambda: False):
                 pass
-            files = {Path(folder) / file_name(drawn, "png"): drawn.png()}
-            files[Path(folder) / file_name(drawn, "gif")] = drawn.gif()
-            for path, data in files.items():
-                path.write_bytes(data)
             # Gradio makes copies of its own before it comes back for more.
-            yield [str(path) for path in files], asked.about(model)
-
-
-def drawable(name: str, device: str) -> Denoiser:
-    """Load a denoiser, if its pictures are such as this page can show."""
-    den = load_denoiser(name, device=device)
-    channels, rows, columns = den.config.shape
-    if rows != columns or rows > LARGEST_SIDE or channels not in (1, 3):
-        raise BadInput(
-            f"{name} draws {channels} channels of {rows}x{columns} pixels; this page takes squares "
-            f"of up to {LARGEST_SIDE} pixels a side, grey or coloured"
-        )
-    return den
+            yield save(drawn, folder), asked.about(model)

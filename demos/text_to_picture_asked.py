@@ -4,19 +4,17 @@ None of it is taken on trust: a text is a line of so many letters, a number lies
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from mmfm import keepsakes
-from mmfm.data.pictures import read_picture_file
-from mmfm.data.texts import legible, tidy
-from mmfm.errors import BadInput, MmfmError
+from mmfm.data.texts import tidy
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.words import Reader
 from mmfm.tasks.draw_words import Moment, Wish, between, draw
-from mmfm.tasks.generate import Sampling, chosen, names_of
+from mmfm.tasks.generate import names_of
 
 from .parts import read_picture, real_number, whole_number
+from .way import Told, as_number, as_whole, in_short, settings_in, usual
 
 KIND = "text_to_picture"  # by which this page knows the settings in a picture as its own
 NAMES = ("mode", "text", "other", "hand", "steps", "guidance", "seed")
@@ -24,10 +22,6 @@ MODES = ("one", "change", "between")
 
 LONGEST = 120  # letters of a text
 LIMITS = {"steps": (1, 50), "guidance": (0.0, 10.0), "seed": (0, 2**31 - 1)}
-
-
-class Told(MmfmError):
-    """What a visitor did wrong, in their own language already."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +64,16 @@ def as_asked(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) -> 
     """Read what is to be drawn, and how."""
     mode = told.get("mode")
     if mode not in MODES:
-        raise Told(say["no_mode"].format(name=_shown(mode), known=", ".join(MODES)))
+        raise Told(say["no_mode"].format(name=in_short(mode), known=", ".join(MODES)))
     return Asked(
         mode,
         as_text(told.get("text"), say),
         None if mode == "one" else as_text(told.get("other"), say),
         Wish(
             hand=as_hand(told.get("hand"), den, say),
-            steps=as_whole(told, "steps", say),
-            guidance=as_number(told, "guidance", say),
-            seed=as_whole(told, "seed", say),
+            steps=as_whole(told, "steps", LIMITS, say),
+            guidance=as_number(told, "guidance", LIMITS, say),
+            seed=as_whole(told, "seed", LIMITS, say),
         ),
     )
 
@@ -102,48 +96,19 @@ def as_hand(hand: object, den: Denoiser, say: Mapping[str, str]) -> str | None:
     names = names_of(den)
     if hand is not None and hand not in names:
         known = ", ".join(names[:20]) or "-"
-        raise Told(say["no_hand"].format(hand=_shown(hand), hands=known))
+        raise Told(say["no_hand"].format(hand=in_short(hand), hands=known))
     return None if hand is None else str(hand)
-
-
-def as_number(told: Mapping[str, Any], name: str, say: Mapping[str, str]) -> float:
-    """Read a number between the limits that this page sets to it."""
-    value, (low, high) = told.get(name), LIMITS[name]
-    # NaN lies between no two numbers.
-    if type(value) not in (int, float) or not low <= value <= high:
-        given = "-" if value is None else _shown(value)
-        raise Told(say["out_of_range"].format(name=say[name], value=given, low=low, high=high))
-    return float(value)
-
-
-def as_whole(told: Mapping[str, Any], name: str, say: Mapping[str, str]) -> int:
-    """Read a whole number; one that JSON or a text box has made 20.0 is whole, too."""
-    value = as_number(told, name, say)
-    if value != int(value):
-        raise Told(say["not_whole"].format(name=say[name], value=f"{value:g}"))
-    return int(value)
-
-
-def _shown(value: object) -> str:
-    """The beginning of something that somebody has sent, in one line."""
-    return legible(f"{value!s:.20}")
 
 
 # --- a picture ------------------------------------------------------------------------------------
 
 
-def settings_in(file: str, say: Mapping[str, str]) -> dict[str, Any]:
+def wish_in(file: str, say: Mapping[str, str]) -> dict[str, Any]:
     """What a picture that was taken away from here says of how it was made."""
-    try:
-        about = keepsakes.about(read_picture_file(file))
-    except keepsakes.Unsigned as error:
+    about = settings_in(file, say)
+    if about is None:
         read_picture(file)  # says what is wrong with a file that is no picture at all
-        raise Told(say["unsigned"]) from error
-    except keepsakes.Later as error:
-        raise Told(say["later"]) from error
-    except BadInput as error:
-        read_picture(file)
-        raise Told(say["damaged"]) from error
+        raise Told(say["unsigned"])
     if about.get("kind") != KIND:
         raise Told(say["other_kind"])
     return about
@@ -152,16 +117,9 @@ def settings_in(file: str, say: Mapping[str, str]) -> dict[str, Any]:
 # --- a link ---------------------------------------------------------------------------------------
 
 
-def usual(den: Denoiser) -> Sampling:
-    """How a model draws best, as far as this page goes."""
-    best, (_, most), (low, high) = chosen(den), LIMITS["steps"], LIMITS["guidance"]
-    guidance = min(max(best.guidance, low), high)
-    return replace(best, steps=min(best.steps, int(most)), guidance=guidance)
-
-
 def from_link(query: Mapping[str, str], den: Denoiser, say: Mapping[str, str]) -> dict[str, Any]:
     """What the page opens with: what a link says, and where it says nonsense, what is usual."""
-    best, names = usual(den), names_of(den)
+    best, names = usual(den, LIMITS), names_of(den)
     first, *_ = say["examples"].split("|")
     mode, hand, guidance = (query.get(name, "") for name in ("mode", "hand", "guidance"))
     return {

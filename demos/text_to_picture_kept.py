@@ -18,11 +18,10 @@ from mmfm.tasks.generate import as_bytes
 
 from .parts import base64_of
 from .text_to_picture_asked import Asked
+from .way import WIDE, film
 
 Bytes = UInt8[Tensor, "b y x c"]
 
-WIDE = 640  # pixels of what is taken away, about
-SECONDS = (0.04, 0.2, 3.0)  # of a film's picture at least and at most, and of a film
 LINGERING = 0.25  # seconds of a picture on the way from one text to another
 LEAST_SHARE = 1e-4  # of a place's looking that is drawn at full strength, where none is larger
 
@@ -73,10 +72,15 @@ class Drawn:
             return keepsakes.gif(
                 [*there, *there[-2:0:-1]], about, seconds=LINGERING, hold=LINGERING
             )
-        frames = [self._sheet(images) for images in (*self.noisy, self.result)]
-        least, most, whole = SECONDS
-        seconds = min(max(whole / len(frames), least), most)
-        return keepsakes.gif(frames, about, seconds=seconds)
+        return film([self._sheet(images) for images in (*self.noisy, self.result)], about)
+
+    def file_name(self, ending: str) -> str:
+        """What a keepsake is called: by what was said and the noise it came from."""
+        said = "-to-".join(
+            "_".join("".join(c if c.isalnum() else " " for c in text).split()) or "picture"
+            for text in self.asked.texts
+        )
+        return f"{said[:60]}-seed{self.asked.wish.seed}.{ending}"
 
     def _sheet(self, images: Bytes) -> Image.Image:
         pictures = rearrange(images, "b y x c -> b c y x") / 255
@@ -114,12 +118,3 @@ def told_parts(parts: Sequence[Part], reader: Reader) -> list[dict[str, Any]]:
         }
         for part in parts
     ]
-
-
-def file_name(drawn: Drawn, ending: str) -> str:
-    """What a keepsake is called: by what was said and the noise it came from."""
-    said = "-to-".join(
-        "_".join("".join(c if c.isalnum() else " " for c in text).split()) or "picture"
-        for text in drawn.asked.texts
-    )
-    return f"{said[:60]}-seed{drawn.asked.wish.seed}.{ending}"

@@ -1,7 +1,6 @@
 // Out of the Noise, the page: what can be set, what is asked of the server, and what is built.
 
-const host = element.querySelector(".denoise");
-const OWN = "#denoise_own"; // where files are uploaded
+const NAME = "denoise"; // with which the ids of its parts begin
 
 let data; // the model, words and limits
 let settings; // noise, label, label_after, switch_at, steps, sampler, guidance, seed
@@ -200,7 +199,7 @@ function go() {
   status(data.words.waiting);
   startPlaying();
   drawAll();
-  trigger("redraw", {
+  trigger("go", {
     turn,
     ...asked,
     drawing: text64(ink),
@@ -308,20 +307,6 @@ function build() {
   const say = data.words;
   parts = {};
   for (const one of run ? [run, ...runs] : runs) one.summary = null; // in another language, perhaps
-  const button = (name, text, click, more = {}) =>
-    make("button", { type: "button", class: name, on: { click }, ...more }, text);
-  const slider = (name, low, high, step, input) => {
-    parts[`${name}Name`] = make("label", { class: "caption name", for: `denoise_${name}` });
-    parts[name] = make("input", {
-      id: `denoise_${name}`,
-      type: "range",
-      min: low,
-      max: high,
-      step,
-      on: { input: (event) => input(Number(event.target.value)) },
-    });
-    return make("div", { class: "slider" }, parts[`${name}Name`], parts[name]);
-  };
   const select = (name, text, options, change) => {
     parts[name] = make(
       "select",
@@ -366,7 +351,7 @@ function build() {
   parts.clear = button("clear", say.clear, clear);
   parts.askew = make(
     "p",
-    { class: "note askew" },
+    { class: "note askew warned" },
     `${say.askew} `,
     button("centre", say.centre, centre),
   );
@@ -414,7 +399,7 @@ function build() {
   const { leaps, limits } = data;
   const [least, most] = limits.noise;
   const [first, apart] = leaps ? [100 / leaps, 100 / leaps] : [100 * least, 1];
-  const bury = slider("noise", first, 100 * most, apart, (value) => set("noise", value / 100));
+  const bury = slider("noise", [first, 100 * most], apart, (value) => set("noise", value / 100));
   parts.noiseNote = make("p", { class: "note" });
   parts.asked = make("span", { id: "denoise_question" });
   parts.yes = button("guess", say.yes, () => take(true));
@@ -443,29 +428,12 @@ function build() {
     view("thought", say.thought),
     view("removed", say.removed),
   );
-  parts.position = make("label", { class: "caption name", for: "denoise_scrubber" });
-  parts.scrubber = make("input", {
-    id: "denoise_scrubber",
-    type: "range",
-    min: 0,
-    step: 1,
-    on: { input: (event) => scrub(Number(event.target.value)) },
-  });
-  parts.replay = button("replay", say.replay, replay);
+  buildPlace();
   parts.verdict = make("p", { class: "verdict", "aria-live": "polite" });
-  parts.summary = make("p", { class: "note summary" });
-  parts.keep = make(
-    "div",
-    { class: "line keep" },
-    make("span", { class: "caption" }, say.keep),
-    button("png", "PNG", () => keep("png"), { "aria-label": say.keep_png, title: say.keep_png }),
-    button("gif", "GIF", () => keep("gif"), { "aria-label": say.keep_gif, title: say.keep_gif }),
-    make("span", { class: "note" }, say.keep_note),
-  );
   parts.after = make(
     "div",
     { class: "after" },
-    make("div", { class: "scrub" }, parts.position, parts.scrubber, parts.replay),
+    make("div", { class: "scrub" }, parts.scrubberName, parts.scrubber, parts.replay),
     parts.verdict,
     parts.keep,
     parts.summary,
@@ -515,9 +483,9 @@ function build() {
       "div",
       { class: "later" },
       select("label_after", say.after_name, named, (value) => set("label_after", value || null)),
-      slider("when", 0, 100, 5, (value) => set("switch_at", value / 100)),
+      slider("when", [0, 100], 5, (value) => set("switch_at", value / 100)),
     )),
-    slider("guidance", ...limits.guidance, 0.05, (value) => set("guidance", value)),
+    slider("guidance", limits.guidance, 0.05, (value) => set("guidance", value)),
     parts.guidanceNote,
   );
   parts.guidance.disabled = !data.guidable;
@@ -527,33 +495,20 @@ function build() {
     "div",
     { class: "group" },
     make("h3", {}, say.walk),
-    slider("steps", 1, leaps || limits.steps[1], 1, (value) => set("steps", value)),
+    slider("steps", [1, leaps || limits.steps[1]], 1, (value) => set("steps", value)),
     make("p", { class: "note" }, leaps ? fill(say.steps_leaps, { most: leaps }) : say.steps_note),
     select("sampler", say.sampler, samplers, (value) => set("sampler", value)),
     parts.samplerNote,
   );
-  parts.seed = make("input", {
-    id: "denoise_seed",
-    type: "number",
-    min: limits.seed[0],
-    max: limits.seed[1],
-    step: 1,
-    on: { change: (event) => setSeed(event.target.valueAsNumber) },
-  });
   const chance = make(
     "div",
     { class: "group" },
     make("h3", {}, say.chance),
     make(
       "div",
-      { class: "choice seed" },
+      { class: "choice" },
       make("label", { class: "caption", for: "denoise_seed" }, say.seed),
-      make(
-        "div",
-        { class: "line" },
-        parts.seed,
-        button("dice", say.dice, () => setSeed(Math.floor(Math.random() * 1_000_000))),
-      ),
+      seedLine(),
     ),
     make("p", { class: "note" }, say.seed_note),
   );
@@ -564,16 +519,8 @@ function build() {
     make("div", { class: "groups" }, data.labels.length ? tell : null, walk, chance),
   );
 
-  parts.before = make("div", { class: "tiles", role: "group", "aria-label": say.shelf });
-  parts.shelf = make(
-    "section",
-    { class: "card shelf" },
-    make("h2", {}, say.shelf),
-    make("p", { class: "note" }, say.shelf_note),
-    parts.before,
-  );
   host.lang = data.lang;
-  host.replaceChildren(draw, watched, parts.shelf, more);
+  host.replaceChildren(draw, watched, buildShelf(), more);
   takeTool(pad.tool);
   drawPad(compose());
   const { ink, erased } = compose();
@@ -610,8 +557,7 @@ function arrive() {
   const { brought } = data;
   const fresh = brought && data.number > heard;
   if (other || fresh) {
-    if (run?.live && !run.over) trigger("halt", { turn: run.turn });
-    run = null;
+    abandon();
     guess = reads = null;
     if (other) noise = null;
   }
@@ -639,6 +585,4 @@ function bringIn({ drawing, hidden, note, kind, model, ...rest }) {
 
 watch("value", arrive);
 watch("read", () => hearRead(props.read));
-watch("news", () => hearNews(props.news));
-watch("kept", () => hearKept(props.kept));
 arrive();

@@ -23,59 +23,31 @@ function paintChange(canvas, values) {
 
 // --- a way that is walked ------------------------------------------------------------------------
 
-function hearNews(news) {
-  if (!news || !run || news.turn !== run.turn || run.stopped) return;
-  if (news.failed) {
-    run = null;
-    status(data.words.failed);
-    drawAll();
-    return;
-  }
-  if (!run.heard) status(data.words.walking);
-  run.heard = true;
-  run.total = news.total;
-  run.pace = Math.min(Math.max(WHOLE / news.total, FASTEST), SLOWEST);
-  news.frames.forEach((frame, i) => {
-    run.frames[news.first + i] ??= {
-      noisy: bytes(frame.noisy),
-      x0: bytes(frame.x0),
-      removed: new Int8Array(bytes(frame.removed).buffer),
-      share: frame.share,
-      label: frame.label,
-      reads: frame.reads,
-    };
-  });
-  if (news.over) {
-    run.over = true;
-    run.end = bytes(news.end);
-    run.result = news.result;
-  }
+function begun() {
+  status(data.words.walking);
+}
+
+const unpacked = ({ noisy, x0, removed, ...rest }) => ({
+  noisy: bytes(noisy),
+  x0: bytes(x0),
+  removed: new Int8Array(bytes(removed).buffer),
+  ...rest,
+});
+
+function goBack() {
+  run = null;
 }
 
 function arrived() {
   run.playing = false;
   if (run.live) {
-    run.live = false;
-    run.done = true;
+    shelve();
     if (run.guess !== null && run.result) {
       run.right = (run.result[0] === run.target) === run.guess;
       guesses.all += 1;
       guesses.right += run.right ? 1 : 0;
     }
-    runs = [run, ...runs].slice(0, SHELF);
-    status(data.words.done);
   }
-  drawAll();
-}
-
-// Stop: at once for whoever looks, and for the model after the step that it thinks about.
-function stop() {
-  if (!run?.live) return;
-  if (!run.over) trigger("halt", { turn: run.turn });
-  run.stopped = true;
-  run.playing = run.live = false;
-  if (run.at < 0) run = null; // nothing was seen yet
-  status(data.words.stopped);
   drawAll();
 }
 
@@ -130,12 +102,6 @@ const samplerName = (sampler) => (data.words[`sampler_${sampler}`] ?? sampler).s
 
 // --- showing -------------------------------------------------------------------------------------
 
-function show(position) {
-  run.at = position;
-  run.seen = Math.max(run.seen, position);
-  drawShown();
-}
-
 // The three pictures at the position of the scrubber, or the drawing under its noise.
 function drawShown() {
   const say = data.words;
@@ -154,29 +120,18 @@ function drawShown() {
   paintChange(parts.removed.canvas, frame.removed);
   parts.triptych.dataset.shown = Number(parts.triptych.dataset.shown ?? 0) + 1;
 
-  const place = { step: Math.min(run.at + 1, run.total), steps: run.total };
   const told = frame.label === null ? say.told_nothing : fill(say.told_label, frame);
   parts.noisy.title.textContent = end ? say.result : say.noisy;
   parts.noisy.text.textContent = end
     ? say.result_text
-    : `${fill(say.noisy_text, { ...place, share: percent(frame.share) })}${
+    : `${fill(say.noisy_text, { ...stepShown(), share: percent(frame.share) })}${
         data.labels.length ? ` ${told}` : ""
       }`;
   parts.thought.text.textContent = (end ? say.thought_end : say.thought_text) + readWords(frame.reads);
   parts.removed.text.textContent = `${say.removed_text}${run.fresh ? ` ${say.removed_fresh}` : ""}`;
-
-  const words = end ? say.at_end : fill(say.at_step, place);
-  parts.scrubber.max = lastSeen();
-  parts.scrubber.value = run.at;
-  parts.scrubber.setAttribute("aria-valuetext", words);
-  parts.position.textContent = words;
-  parts.scrubber.disabled = run.live;
-  parts.replay.disabled = run.live || lastSeen() < 1;
-  parts.replay.textContent = run.playing && !run.live ? say.pause : say.replay;
   parts.verdict.textContent = run.done && end ? verdict(run) : "";
   parts.verdict.classList.toggle("right", run.done && run.right === true);
-  parts.summary.textContent = run.summary ??= summary(run);
-  parts.keep.hidden = !run.done;
+  drawPlace();
 }
 
 // The drawing under as much noise as is chosen, mixed as the server will mix them.
@@ -201,30 +156,13 @@ function drawPreview() {
   parts.removed.text.textContent = say.removed_wait;
 }
 
-// What came back before, to look at it again.
 function drawShelf() {
-  const say = data.words;
   parts.shelf.hidden = runs.length === 0;
-  parts.before.replaceChildren(
-    ...runs.map((one) => {
-      const canvas = make("canvas", {});
-      paint(canvas, one.end, one.channels);
-      const words = fill(say.sum_noise, { share: percent(one.asked.noise) });
-      return make(
-        "button",
-        {
-          type: "button",
-          class: "again",
-          title: summary(one),
-          "aria-label": summary(one),
-          "aria-pressed": String(one === run),
-          on: { click: () => look(one) },
-        },
-        canvas,
-        make("span", {}, words),
-      );
-    }),
-  );
+  const tiles = runs.map((one) => {
+    const called = fill(data.words.sum_noise, { share: percent(one.asked.noise) });
+    return tile(one, one.end, called, summary(one), look);
+  });
+  parts.before.replaceChildren(...tiles);
 }
 
 function look(one) {

@@ -42,25 +42,6 @@ let parts = {};
 
 // --- small tools -------------------------------------------------------------------------------
 
-function make(tag, settings = {}, ...children) {
-  const { on = {}, style = {}, ...attributes } = settings;
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) node.setAttribute(name, value);
-  }
-  for (const [name, listener] of Object.entries(on)) node.addEventListener(name, listener);
-  for (const [name, value] of Object.entries(style)) node.style.setProperty(name, value);
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-const button = (name, text, click, more = {}) =>
-  make("button", { type: "button", class: name, on: { click }, ...more }, text);
-
-function fill(template, values) {
-  return template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-}
-
 const number = (value, settings = {}) => new Intl.NumberFormat(data.lang, settings).format(value);
 const percent = (share) => number(share, { style: "percent", maximumFractionDigits: 0 });
 
@@ -70,10 +51,6 @@ function duration(seconds) {
   if (!minutes) return fill(data.words.time_seconds, { seconds: rest });
   if (!rest) return fill(data.words.minutes_value, { count: number(minutes) });
   return fill(data.words.time_minutes, { minutes, seconds: rest });
-}
-
-function bytes(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
 // Change a text only where it is another, so that nothing is read out twice.
@@ -872,13 +849,6 @@ function keep(kind) {
   else trigger("keep", detail);
 }
 
-function hearKept(news) {
-  if (!news) return;
-  const address = URL.createObjectURL(new Blob([bytes(news.data)], { type: news.type }));
-  make("a", { href: address, download: news.name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
-}
-
 function hearRestored(news) {
   if (!news) return;
   setForm(news.choice);
@@ -923,10 +893,7 @@ function bring(event) {
   const input = document.querySelector("#studio_own input[type=file]");
   const files = event.dataTransfer?.files;
   if (!input || !files?.length) return;
-  const one = new DataTransfer();
-  one.items.add(files[0]);
-  input.files = one.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
+  giveTo(input, files[0]);
 }
 document.addEventListener("dragover", (event) => element.isConnected && event.preventDefault());
 document.addEventListener("drop", bring);

@@ -1,7 +1,6 @@
 // Drawn from Words, the page: what can be said and set, what is asked of the server, what is built.
 
-const host = element.querySelector(".drawing");
-const OWN = "#draw_own"; // where files are uploaded
+const NAME = "draw"; // with which the ids of its parts begin
 const MODES = ["one", "change", "between"];
 const REST = 300; // milliseconds without a change, after which it draws anew
 
@@ -155,7 +154,7 @@ function go() {
   status(say.waiting);
   startPlaying();
   drawGo();
-  trigger("draw", { turn, ...settings, other: both ? settings.other : null });
+  trigger("go", { turn, ...settings, other: both ? settings.other : null });
 }
 
 // --- drawing -------------------------------------------------------------------------------------
@@ -206,9 +205,6 @@ function setView(name) {
 
 // --- building ------------------------------------------------------------------------------------
 
-const button = (name, text, click, more = {}) =>
-  make("button", { type: "button", class: name, on: { click }, ...more }, text);
-
 function build() {
   parts = {};
   for (const each of run ? [run, ...runs] : runs) each.summary = null; // in another language, perhaps
@@ -216,8 +212,7 @@ function build() {
   const ask = buildAsk();
   const how = buildHow();
   const stage = buildStage();
-  const shelf = buildShelf();
-  host.replaceChildren(ask, stage, how, shelf);
+  host.replaceChildren(ask, stage, how, buildShelf());
   drawSettings();
   drawWords();
   drawAll();
@@ -346,15 +341,8 @@ function buildStage() {
 
   parts.from = make("span", { class: "from" });
   parts.to = make("span", { class: "to" });
-  parts.walkName = make("label", { class: "unseen", for: "draw_walker" });
-  parts.walker = make("input", {
-    id: "draw_walker",
-    type: "range",
-    min: 0,
-    max: data.stops - 1,
-    step: 1,
-    on: { input: (event) => walkTo(Number(event.target.value)) },
-  });
+  slider("walker", [0, data.stops - 1], 1, walkTo);
+  parts.walkerName.className = "unseen";
   parts.stops = Array.from({ length: data.stops }, (_, number) => {
     const words = fill(say.way_at, { share: percent(number / (data.stops - 1)) });
     const face = button("stop", "", () => walkTo(number), { "aria-label": words, title: words });
@@ -367,7 +355,7 @@ function buildStage() {
     make("h2", {}, say.way),
     make("p", { class: "note" }, say.way_note),
     make("div", { class: "stops", role: "group", "aria-label": say.way }, ...parts.stops),
-    parts.walkName,
+    parts.walkerName,
     parts.walker,
     make("div", { class: "ends", "aria-hidden": "true" }, parts.from, parts.to),
   );
@@ -383,29 +371,12 @@ function buildStage() {
     { class: "switch", role: "group", "aria-label": say.view },
     ...Object.values(parts.view),
   );
-  parts.position = make("label", { class: "name", for: "draw_scrubber" });
   parts.moment = make("span", { class: "note moment" });
-  parts.scrubber = make("input", {
-    id: "draw_scrubber",
-    type: "range",
-    min: 0,
-    step: 1,
-    on: { input: (event) => scrub(Number(event.target.value)) },
-  });
-  parts.replay = button("replay", say.replay, replay);
-  parts.summary = make("p", { class: "note summary" });
-  parts.keep = make(
-    "div",
-    { class: "line keep" },
-    make("span", { class: "caption" }, say.keep),
-    button("png", "PNG", () => keep("png"), { "aria-label": say.keep_png, title: say.keep_png }),
-    button("gif", "GIF", () => keep("gif"), { "aria-label": say.keep_gif, title: say.keep_gif }),
-    make("span", { class: "note" }, say.keep_note),
-  );
+  buildPlace();
   parts.after = make(
     "div",
     { class: "after" },
-    make("div", { class: "line place" }, parts.position, parts.moment),
+    make("div", { class: "line place" }, parts.scrubberName, parts.moment),
     parts.scrubber,
     make("div", { class: "line turn" }, parts.views, parts.replay),
     parts.keep,
@@ -424,32 +395,16 @@ function buildStage() {
 
 function buildHow() {
   const say = data.words;
-  const { limits } = data;
-  const slider = (name, [low, high], step) => {
-    parts[`${name}Name`] = make("label", { class: "name", for: `draw_${name}` });
-    const label = (value) => {
+  const group = (name, step) => {
+    const face = slider(name, data.limits[name], step, (value) => {
       settings[name] = value;
       drawSettings();
-    };
-    parts[name] = make("input", {
-      id: `draw_${name}`,
-      type: "range",
-      min: low,
-      max: high,
-      step,
-      "aria-describedby": `draw_${name}_note`,
-      on: {
-        input: (event) => label(Number(event.target.value)),
-        change: (event) => set(name, Number(event.target.value)), // once it is let go
-      },
     });
-    return make(
-      "div",
-      { class: "slider" },
-      parts[`${name}Name`],
-      parts[name],
-      make("p", { class: "note", id: `draw_${name}_note` }, say[`${name}_note`]),
-    );
+    // Once it is let go.
+    parts[name].addEventListener("change", (event) => set(name, Number(event.target.value)));
+    parts[name].setAttribute("aria-describedby", `draw_${name}_note`);
+    face.append(make("p", { class: "note", id: `draw_${name}_note` }, say[`${name}_note`]));
+    return make("div", { class: "group" }, face);
   };
   parts.hands = [null, ...data.hands].map((hand) => [
     hand,
@@ -466,20 +421,11 @@ function buildHow() {
     ),
     make("p", { class: "note" }, say.hand_note),
   );
-  parts.seed = make("input", {
-    id: "draw_seed",
-    type: "number",
-    min: limits.seed[0],
-    max: limits.seed[1],
-    step: 1,
-    on: { change: (event) => setSeed(event.target.valueAsNumber) },
-  });
-  const dice = () => setSeed(Math.floor(Math.random() * 1_000_000));
   const seeds = make(
     "div",
     { class: "group" },
     make("h3", {}, make("label", { for: "draw_seed" }, say.seed)),
-    make("div", { class: "line seed" }, parts.seed, button("dice", say.dice, dice)),
+    seedLine(),
     make("p", { class: "note" }, say.seed_note),
   );
   return make(
@@ -489,22 +435,9 @@ function buildHow() {
     make("p", { class: "note live" }, say.settings_note),
     data.hands.length ? hands : null,
     seeds,
-    make("div", { class: "group" }, slider("guidance", limits.guidance, 0.25)),
-    make("div", { class: "group" }, slider("steps", limits.steps, 1)),
+    group("guidance", 0.25),
+    group("steps", 1),
   );
-}
-
-function buildShelf() {
-  const say = data.words;
-  parts.before = make("div", { class: "tiles", role: "group", "aria-label": say.shelf });
-  parts.shelf = make(
-    "section",
-    { class: "card shelf" },
-    make("h2", {}, say.shelf),
-    make("p", { class: "note" }, say.shelf_note),
-    parts.before,
-  );
-  return parts.shelf;
 }
 
 // Nobody is here who draws, or who reads for it: say what is missing, and what to do about it.
@@ -545,7 +478,7 @@ function buildMissing() {
       { class: "lead" },
       make("h2", {}, lone ? say.missing_title : fill(say.trouble_title, { model: data.model })),
       make("p", {}, lone ? say.missing_text : deaf ? say.trouble_text : say.unfit_text),
-      lone ? null : make("p", { class: "why" }, why),
+      lone ? null : make("p", { class: "why warned" }, why),
     ),
     make("ol", {}, ...steps),
     make(
@@ -579,8 +512,7 @@ function arrive() {
   document.documentElement.lang = data.lang;
   document.title = data.words.title;
   if (data.missing) {
-    if (run?.live && !run.over) trigger("halt", { turn: run.turn });
-    run = null;
+    abandon();
     buildMissing();
     return;
   }
@@ -592,8 +524,7 @@ function arrive() {
   const fresh = brought && data.number > heard;
   if (other || fresh) {
     clearTimeout(waiting);
-    if (run?.live && !run.over) trigger("halt", { turn: run.turn });
-    run = null;
+    abandon();
     letGo();
   }
   if (first || other) noise = bytes(data.noise.noise);
@@ -613,6 +544,4 @@ function arrive() {
 
 watch("value", arrive);
 watch("noise", () => hearNoise(props.noise));
-watch("news", () => hearNews(props.news));
-watch("kept", () => hearKept(props.kept));
 arrive();

@@ -21,55 +21,22 @@ function pictureAt(position, number) {
 
 // --- a way that is walked ------------------------------------------------------------------------
 
-function hearNews(news) {
-  if (!news || !run || news.turn !== run.turn || run.stopped) return;
-  if (news.failed) {
-    goBack();
-    status(data.words.failed);
-    drawAll();
-    return;
-  }
-  if (!run.heard) {
-    run.heard = true;
-    run.parts = news.parts;
-    status(data.words.drawing);
-    drawWords();
-  }
-  run.total = news.total;
-  run.pace = Math.min(Math.max(WHOLE / news.total, FASTEST), SLOWEST);
-  news.frames.forEach((frame, i) => {
-    run.frames[news.first + i] ??= {
-      noisy: bytes(frame.noisy),
-      x0: frame.x0 && bytes(frame.x0),
-      share: frame.share,
-      looks: frame.looks.map((look) => ({ ...look, levels: bytes(look.levels) })),
-    };
-  });
-  if (news.over) {
-    run.over = true;
-    run.end = bytes(news.end);
-  }
+function begun(news) {
+  run.parts = news.parts;
+  status(data.words.drawing);
+  drawWords();
 }
+
+const unpacked = ({ noisy, x0, share, looks }) => ({
+  noisy: bytes(noisy),
+  x0: x0 && bytes(x0),
+  share,
+  looks: looks.map((look) => ({ ...look, levels: bytes(look.levels) })),
+});
 
 function arrived() {
   run.playing = false;
-  if (run.live) {
-    run.live = false;
-    run.done = true;
-    runs = [run, ...runs].slice(0, SHELF);
-    status(data.words.done);
-  }
-  drawAll();
-}
-
-// Stop: at once for whoever looks, and for the model after the step that it thinks about.
-function stop() {
-  if (!run?.live) return;
-  if (!run.over) trigger("halt", { turn: run.turn });
-  run.stopped = true;
-  run.playing = run.live = false;
-  if (run.at < 0) goBack(); // nothing was seen yet
-  status(data.words.stopped);
+  if (run.live) shelve();
   drawAll();
 }
 
@@ -77,13 +44,6 @@ function stop() {
 function goBack() {
   run = run.before;
   drawWords();
-}
-
-function show(position) {
-  run.at = position;
-  run.before = null;
-  run.seen = Math.max(run.seen, position);
-  drawShown();
 }
 
 // --- what it says --------------------------------------------------------------------------------
@@ -126,6 +86,7 @@ function drawShown() {
     drawPreview();
     return;
   }
+  run.before = null; // something is seen of this one
   const end = run.at === run.total;
   parts.panes.forEach(({ canvas }, number) => {
     if (number > 0 && mode !== "change") return;
@@ -135,23 +96,13 @@ function drawShown() {
   drawLooks();
   parts.stage.dataset.shown = Number(parts.stage.dataset.shown ?? 0) + 1;
 
-  const place = { step: Math.min(run.at + 1, run.total), steps: run.total };
-  const words = end ? say.at_end : fill(say.at_step, place);
-  parts.scrubber.max = lastSeen();
-  parts.scrubber.value = run.at;
-  parts.scrubber.setAttribute("aria-valuetext", words);
-  parts.position.textContent = words;
   const { share } = run.frames[Math.min(run.at, run.total - 1)];
   parts.moment.textContent = end
     ? say.result_text
     : fill(view === "thought" && mode !== "between" ? say.thought_text : say.noisy_text, {
         share: percent(share),
       });
-  parts.scrubber.disabled = run.live;
-  parts.replay.disabled = run.live || lastSeen() < 1;
-  parts.replay.textContent = run.playing && !run.live ? say.pause : say.replay;
-  parts.summary.textContent = run.summary ??= summary(run);
-  parts.keep.hidden = !run.done;
+  drawPlace();
   drawCaptions();
 }
 
@@ -187,7 +138,7 @@ function drawWay() {
   parts.walker.value = stop;
   const words = fill(data.words.way_at, { share: percent(stop / (data.stops - 1)) });
   parts.walker.setAttribute("aria-valuetext", words);
-  parts.walkName.textContent = words;
+  parts.walkerName.textContent = words;
   parts.walker.disabled = waiting;
   parts.stops.forEach((button, number) => {
     const [canvas] = button.children;
@@ -205,31 +156,15 @@ function walkTo(number) {
   drawShown();
 }
 
-// What was drawn before, to look at it again.
 function drawShelf() {
   parts.shelf.hidden = runs.length < 2;
-  parts.before.replaceChildren(
-    ...runs.map((each) => {
-      const canvas = make("canvas", {});
-      const area = each.size * each.size * each.channels;
-      const number = each.asked.mode === "one" ? 0 : each.asked.mode === "change" ? 1 : each.stop;
-      paint(canvas, each.end.subarray(number * area, (number + 1) * area), each.channels);
-      const words = `${called(each)} · ${summary(each)}`;
-      return make(
-        "button",
-        {
-          type: "button",
-          class: "again",
-          title: words,
-          "aria-label": words,
-          "aria-pressed": String(each === run),
-          on: { click: () => lookAgain(each) },
-        },
-        canvas,
-        make("span", {}, called(each)),
-      );
-    }),
-  );
+  const tiles = runs.map((each) => {
+    const area = each.size * each.size * each.channels;
+    const number = each.asked.mode === "one" ? 0 : each.asked.mode === "change" ? 1 : each.stop;
+    const values = each.end.subarray(number * area, (number + 1) * area);
+    return tile(each, values, called(each), `${called(each)} · ${summary(each)}`, lookAgain);
+  });
+  parts.before.replaceChildren(...tiles);
 }
 
 function lookAgain(each) {

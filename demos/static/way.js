@@ -1,7 +1,14 @@
 // A way out of noise that is watched: what the two pages that show one have in common. It is one
-// script with those of the page, which has data, settings, parts and OWN, set() and note(), and how
-// a step is shown: show(), drawShown(), arrived(). Gradio hands in element, trigger, props, server,
-// upload and watch.
+// script with desk.js before it and with those of the page behind it, which have NAME, data,
+// settings and parts, and
+//
+//   set(), note()              what is set, and the link to it
+//   begun(), unpacked()        of news: that a way has begun; a step of it as it is kept
+//   goBack(), arrived()        when a way came to nothing, and when its end is shown
+//   drawShown(), drawAll()     what is seen at the position of the scrubber, and all around it
+//   summary()                  how a way was asked for, in a line
+//
+// Gradio hands in element, trigger, props, server, upload and watch.
 //
 // The server sends steps as fast as it has them; they are shown at a pace that the eye follows.
 
@@ -10,6 +17,8 @@ const FASTEST = 40;
 const WHOLE = 2600; // and all of them, about
 const SHELF = 6; // results that are kept; the server keeps some more
 
+const host = element.querySelector(".walk");
+
 let run = null; // the way that is shown; null: what it will begin with, before anything is asked
 let runs = []; // those that came to their end, the newest first
 let turn = 0; // of ways that are asked for; news of an earlier one is none
@@ -17,27 +26,8 @@ let heard = 0; // the last number of what was brought
 
 // --- small tools ---------------------------------------------------------------------------------
 
-function make(tag, settings = {}, ...children) {
-  const { on = {}, ...attributes } = settings;
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null) node.setAttribute(name, value);
-  }
-  for (const [name, listener] of Object.entries(on)) node.addEventListener(name, listener);
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
-function fill(template, values) {
-  return template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-}
-
 function status(words) {
   parts.status.textContent = words;
-}
-
-function bytes(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
 const percents = {}; // a formatter a language; making one takes long
@@ -92,6 +82,28 @@ function sized(canvas, wide, tall = wide) {
 
 // --- a way that is walked ------------------------------------------------------------------------
 
+function hearNews(news) {
+  if (!news || !run || news.turn !== run.turn || run.stopped) return;
+  if (news.failed) {
+    goBack();
+    status(data.words.failed);
+    drawAll();
+    return;
+  }
+  if (!run.heard) begun(news);
+  run.heard = true;
+  run.total = news.total;
+  run.pace = Math.min(Math.max(WHOLE / news.total, FASTEST), SLOWEST);
+  news.frames.forEach((frame, i) => {
+    run.frames[news.first + i] ??= unpacked(frame);
+  });
+  if (news.over) {
+    run.over = true;
+    run.end = bytes(news.end);
+    run.result = news.result;
+  }
+}
+
 // Whether there is something to show at a position: a step, or the end behind the last one.
 function isThere(position) {
   return position < run.total ? Boolean(run.frames[position]) : run.over;
@@ -133,9 +145,118 @@ function replay() {
 
 const lastSeen = () => (run.done ? run.total : run.seen);
 
+function show(position) {
+  run.at = position;
+  run.seen = Math.max(run.seen, position);
+  drawShown();
+}
+
 function scrub(position) {
   run.playing = false;
   show(position);
+}
+
+// A way whose end was seen is kept, to be looked at again.
+function shelve() {
+  run.live = false;
+  run.done = true;
+  runs = [run, ...runs].slice(0, SHELF);
+  status(data.words.done);
+}
+
+// Stop: at once for whoever looks, and for the model after the step that it thinks about.
+function stop() {
+  if (!run?.live) return;
+  if (!run.over) trigger("halt", { turn: run.turn });
+  run.stopped = true;
+  run.playing = run.live = false;
+  if (run.at < 0) goBack(); // nothing was seen yet
+  status(data.words.stopped);
+  drawAll();
+}
+
+// Let go of a way without a word: something else takes its place.
+function abandon() {
+  if (run?.live && !run.over) trigger("halt", { turn: run.turn });
+  run = null;
+}
+
+// --- parts of the page ---------------------------------------------------------------------------
+
+// A slider below its name; `input` is called with each number on the way.
+function slider(name, [min, max], step, input) {
+  const id = `${NAME}_${name}`;
+  const on = { input: (event) => input(Number(event.target.value)) };
+  parts[`${name}Name`] = make("label", { class: "name", for: id });
+  parts[name] = make("input", { id, type: "range", min, max, step, on });
+  return make("div", { class: "slider" }, parts[`${name}Name`], parts[name]);
+}
+
+function seedLine() {
+  const [min, max] = data.limits.seed;
+  const on = { change: (event) => setSeed(event.target.valueAsNumber) };
+  parts.seed = make("input", { id: `${NAME}_seed`, type: "number", min, max, step: 1, on });
+  const dice = () => setSeed(Math.floor(Math.random() * 1_000_000));
+  return make("div", { class: "line seed" }, parts.seed, button("dice", data.words.dice, dice));
+}
+
+// What stands below the pictures: where on the way they are, and what can be done with them.
+function buildPlace() {
+  const say = data.words;
+  slider("scrubber", [0, 0], 1, scrub);
+  parts.replay = button("replay", say.replay, replay);
+  parts.summary = make("p", { class: "note summary" });
+  const take = (kind, title) =>
+    button(kind, kind.toUpperCase(), () => keep(kind), { "aria-label": title, title });
+  parts.keep = make(
+    "div",
+    { class: "line keep" },
+    make("span", { class: "caption" }, say.keep),
+    take("png", say.keep_png),
+    take("gif", say.keep_gif),
+    make("span", { class: "note" }, say.keep_note),
+  );
+}
+
+// The step that is shown, as it is counted.
+const stepShown = () => ({ step: Math.min(run.at + 1, run.total), steps: run.total });
+
+function drawPlace() {
+  const say = data.words;
+  const words = run.at === run.total ? say.at_end : fill(say.at_step, stepShown());
+  parts.scrubber.max = lastSeen();
+  parts.scrubber.value = run.at;
+  parts.scrubber.setAttribute("aria-valuetext", words);
+  parts.scrubberName.textContent = words;
+  parts.scrubber.disabled = run.live;
+  parts.replay.disabled = run.live || lastSeen() < 1;
+  parts.replay.textContent = run.playing && !run.live ? say.pause : say.replay;
+  parts.summary.textContent = run.summary ??= summary(run);
+  parts.keep.hidden = !run.done;
+}
+
+// What was walked before, to look at it again.
+function buildShelf() {
+  const say = data.words;
+  parts.before = make("div", { class: "tiles", role: "group", "aria-label": say.shelf });
+  parts.shelf = make(
+    "section",
+    { class: "card shelf" },
+    make("h2", {}, say.shelf),
+    make("p", { class: "note" }, say.shelf_note),
+    parts.before,
+  );
+  return parts.shelf;
+}
+
+// One of them: its picture, what it is called, and how it was asked for.
+function tile(one, values, called, told, look) {
+  const pressed = String(one === run);
+  const more = { title: told, "aria-label": told, "aria-pressed": pressed };
+  const face = button("again", "", () => look(one), more);
+  face.append(make("canvas", {}), make("span", {}, called));
+  paint(face.querySelector("canvas"), values, one.channels);
+  return face;
 }
 
 // --- taking away, and bringing -------------------------------------------------------------------
@@ -144,23 +265,16 @@ function keep(kind) {
   if (run?.done) trigger("keep", { turn: run.turn, kind });
 }
 
-function hearKept(kept) {
-  if (!kept?.data) return;
-  const address = URL.createObjectURL(new Blob([bytes(kept.data)], { type: kept.type }));
-  make("a", { href: address, download: kept.name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
-}
-
 // What is dropped or pasted anywhere on the page goes the way of the upload button.
 function bring(event, files) {
-  const input = document.querySelector(`${OWN} input[type=file]`);
+  const input = document.querySelector(`#${NAME}_own input[type=file]`);
   if (!element.isConnected || !input || !files || files.length === 0) return;
   event.preventDefault();
-  const one = new DataTransfer();
-  one.items.add(files[0]);
-  input.files = one.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
+  giveTo(input, files[0]);
 }
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => bring(event, event.dataTransfer.files));
 document.addEventListener("paste", (event) => bring(event, event.clipboardData.files));
+
+watch("news", () => hearNews(props.news));
+watch("kept", () => hearKept(props.kept));

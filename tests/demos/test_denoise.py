@@ -23,10 +23,11 @@ import torch
 import visitors
 from diffusers import DDPMPipeline, DDPMScheduler
 from gradio_client import Client, handle_file
-from mmfm.demos import app, denoise, denoise_kept, patches
+from mmfm.demos import app, denoise, patches, way
 from mmfm.demos.denoise import OutOfTheNoise, Visit
-from mmfm.demos.denoise_asked import LIMITS, NAMES, as_asked, from_link, refitted, usual
+from mmfm.demos.denoise_asked import LIMITS, NAMES, as_asked, from_link, refitted
 from mmfm.demos.page import Context
+from mmfm.demos.parts import script
 from mmfm.demos.words_denoise import WORDS
 from PIL import Image, ImageDraw, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
@@ -97,7 +98,7 @@ def news_of(shown: Iterator[Any]) -> list[dict[str, Any]]:
 
 
 def walked(page: OutOfTheNoise, visit: Visit, turn: int = 1, **wish: Any) -> list[dict[str, Any]]:
-    return news_of(page.bring_back(visit, event(turn=turn, **{**WISH, **wish})))
+    return news_of(page.go(visit, event(turn=turn, **{**WISH, **wish})))
 
 
 def as_image(text: str, channels: int = 1) -> np.ndarray[Any, Any]:
@@ -122,8 +123,8 @@ def test_both_languages_say_the_same_things_with_the_same_gaps():
 
 
 def test_every_word_that_is_asked_for_is_there():
-    script = "".join(denoise.script(f"{part}.js") for part in denoise.SCRIPTS)
-    asked = set(re.findall(r"\b(?:say|data\.words)\.(\w+)", script))
+    code = "".join(script(f"{part}.js") for part in denoise.SCRIPTS)
+    asked = set(re.findall(r"\b(?:say|data\.words)\.(\w+)", code))
     assert len(asked) > 60 and asked <= SAY.keys()
     assert LIMITS.keys() <= SAY.keys()
     assert {f"sampler_{name}" for name in (*SAMPLERS, "jump")} <= SAY.keys()
@@ -156,7 +157,7 @@ def test_the_browser_gets_every_step_as_the_task_walks_it(page: OutOfTheNoise, v
 def test_no_step_is_lost_on_whoever_hears_every_other_message(
     page: OutOfTheNoise, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(denoise, "TOLD", 0.0)  # a message a step
+    monkeypatch.setattr(way, "TOLD", 0.0)  # a message a step
     told = walked(page, visit, steps=9)[1:]  # after the first, which says that it begins
     assert len(told) == 10
     ends = [news["first"] + len(news["frames"]) for news in told]
@@ -196,7 +197,7 @@ def test_a_way_that_is_halted_ends_within_a_second_and_gives_the_device_back(
     told = walked(page, visit, turn=4, steps=100)
     assert time.monotonic() - halted[0] < 5
     assert told[-1]["over"] and told[-1]["halted"] and 1 <= len(told[-1]["frames"]) < 10
-    assert 4 not in visit.walks
+    assert 4 not in visit.ways
     monkeypatch.undo()
     assert walked(page, visit, turn=5)[-1]["halted"] is False
 
@@ -305,7 +306,7 @@ def test_what_a_link_need_not_say_is_what_is_usual_and_not_what_it_said(page: Ou
 def test_a_model_that_draws_best_beyond_the_limits_opens_the_page_within_them():
     config = DenoiserConfig(image_size=8, widths=(8, 8), depths=(1, 1), attention=())
     den = Denoiser(config, sampling={"steps": 1000, "guidance": 20.0})
-    best, opening = usual(den), from_link({}, den)
+    best, opening = way.usual(den, LIMITS), from_link({}, den)
     assert (best.steps, best.guidance) == (opening["steps"], opening["guidance"]) == (100, 8.0)
     wish = {**WISH, "drawing": text64(np.eye(8) * 255), "steps": best.steps, "noise": 0.5}
     assert as_asked({**wish, "guidance": best.guidance}, den, SAY).wish.steps == 100
@@ -566,16 +567,16 @@ def test_a_result_is_taken_as_png_and_as_gif_with_all_settings_inside(
 
 def test_the_file_is_named_by_what_it_shows(page: OutOfTheNoise, visit: Visit):
     walked(page, visit, label="7", label_after="3", switch_at=0.5, noise=0.85, seed=12)
-    name = denoise_kept.file_name(visit.walks[1], "png")
+    name = visit.ways[1].file_name("png")
     assert name == "7-to-3-noise85-seed12.png"
 
 
 def test_only_the_last_results_are_remembered(
     page: OutOfTheNoise, visit: Visit, warnings: list[str]
 ):
-    for turn in range(1, denoise.KEPT + 3):
+    for turn in range(1, way.KEPT + 3):
         walked(page, visit, turn, steps=1)
-    assert list(visit.walks) == list(range(3, denoise.KEPT + 3))
+    assert list(visit.ways) == list(range(3, way.KEPT + 3))
     for asked in (event(turn=1, kind="png"), event(turn=5, kind="exe"), event(turn=[], kind="png")):
         page.keep(visit, asked)
     page.keep(None, event(turn=1, kind="png"))
@@ -642,7 +643,7 @@ def test_what_a_model_drew_that_is_not_here_comes_back_as_far_as_another_one_can
     brought = page.open(visit, saved(tmp_path, keepsakes.png(seven(), about)))[4]["brought"]
     assert "few-of-twelve" in brought["note"] and brought["model"] == "mnist-nano"
     assert (brought["label"], brought["label_after"], brought["switch_at"]) == (None, "7", 0.5)
-    best = usual(page.den("mnist-nano"))
+    best = way.usual(page.den("mnist-nano"), LIMITS)
     drawn = (brought["sampler"], brought["steps"], brought["guidance"])
     assert drawn == (best.sampler, best.steps, best.guidance)
     drawing = as_image(brought["drawing"])[..., 0]
@@ -659,7 +660,7 @@ def test_a_drawing_of_another_model_that_is_none_is_still_refused(
 ):
     den = page.den("mnist-nano")
     told = {**WISH, "model": "gone", "drawing": drawing}
-    with pytest.raises(denoise.Told, match="28 × 28"):
+    with pytest.raises(way.Told, match="28 × 28"):
         as_asked(refitted(told, den), den, SAY)
 
 
@@ -699,7 +700,7 @@ def test_settings_that_do_not_fit_are_told_and_nothing_is_lost(
         about = {**good, "steps": 10**9 if value == math.inf else value}
         page.open(visit, saved(tmp_path, keepsakes.png(seven(), about), "bad.png"))
         assert say["steps"] in warnings[-1] and "<script>" not in warnings[-1]
-    assert visit.model == "mnist-nano" and visit.walks == {}
+    assert visit.model == "mnist-nano" and visit.ways == {}
 
 
 def test_settings_of_the_plane_are_handed_on(page: OutOfTheNoise, visit: Visit, tmp_path: Path):

@@ -21,8 +21,9 @@ import torch
 import visitors
 import word_models
 from gradio_client import Client
-from mmfm.demos import app, denoise, patches, text_to_picture
+from mmfm.demos import app, patches, text_to_picture, way
 from mmfm.demos.page import Context
+from mmfm.demos.parts import script
 from mmfm.demos.text_to_picture import DrawnFromWords, Visit
 from mmfm.demos.text_to_picture_asked import (
     LIMITS,
@@ -31,7 +32,6 @@ from mmfm.demos.text_to_picture_asked import (
     NAMES,
     as_asked,
     from_link,
-    usual,
 )
 from mmfm.demos.words import COMMON
 from mmfm.demos.words_text_to_picture import WORDS
@@ -93,7 +93,7 @@ def news_of(shown: Iterator[Any]) -> list[dict[str, Any]]:
 
 
 def drawn(page: DrawnFromWords, visit: Visit, turn: int = 1, **wish: Any) -> list[dict[str, Any]]:
-    return news_of(page.paint(visit, event(turn=turn, **{**WISH, **wish})))
+    return news_of(page.go(visit, event(turn=turn, **{**WISH, **wish})))
 
 
 def as_images(text: str) -> np.ndarray[Any, Any]:
@@ -115,9 +115,8 @@ def test_both_languages_say_the_same_things_with_the_same_gaps():
 
 
 def test_every_word_that_is_asked_for_is_there_and_none_besides():
-    scripts = (f"{part}.js" for part in text_to_picture.SCRIPTS)
-    script = "".join(map(text_to_picture.script, scripts))
-    asked = set(re.findall(r"\b(?:say|data\.words)\.(\w+)", script))
+    code = "".join(script(f"{part}.js") for part in text_to_picture.SCRIPTS)
+    asked = set(re.findall(r"\b(?:say|data\.words)\.(\w+)", code))
     assert len(asked) > 60 and asked <= SAY.keys()
     asked |= {f"{stem}_{mode}" for stem in ("mode", "text") for mode in MODES}
     asked |= {f"mode_{mode}_note" for mode in MODES} | {f"{name}_note" for name in LIMITS}
@@ -126,7 +125,8 @@ def test_every_word_that_is_asked_for_is_there_and_none_besides():
     asked |= {f"{name}_name" for name in ("steps", "guidance")}
     asked |= {"view_noisy", "view_thought", *LIMITS}
     folder = Path(text_to_picture.__file__).parent
-    code = "".join(file.read_text("utf-8") for file in folder.glob("text_to_picture*.py"))
+    files = [*folder.glob("text_to_picture*.py"), folder / "way.py"]
+    code = "".join(file.read_text("utf-8") for file in files)
     asked |= set(re.findall(r'say\["(\w+)"\]', code))
     assert asked <= SAY.keys()
     assert SAY.keys() - COMMON["en"].keys() <= asked | {"title", "tagline", "lessons"}
@@ -191,7 +191,7 @@ def test_the_walk_sends_seven_pictures_and_no_looks(page: DrawnFromWords, visit:
 def test_no_step_is_lost_on_whoever_hears_every_other_message(
     page: DrawnFromWords, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(text_to_picture, "TOLD", 0.0)  # a message a step
+    monkeypatch.setattr(way, "TOLD", 0.0)  # a message a step
     told = drawn(page, visit, steps=9)[1:]  # after the first, which says that it begins
     ends = [news["first"] + len(news["frames"]) for news in told]
     assert ends == [*range(1, 10), 9]
@@ -221,7 +221,7 @@ def test_a_drawing_that_is_halted_ends_within_a_second_and_gives_the_device_back
     told = drawn(page, visit, turn=4, steps=50)
     assert time.monotonic() - halted[0] < 5
     assert told[-1]["over"] and told[-1]["halted"] and 1 <= len(told[-1]["frames"]) < 10
-    assert 4 not in visit.drawn
+    assert 4 not in visit.ways
     monkeypatch.undo()
     assert drawn(page, visit, turn=5)[-1]["halted"] is False
 
@@ -335,7 +335,7 @@ def test_what_a_link_need_not_say_is_what_is_usual_and_not_what_it_said(page: Dr
 def test_a_model_that_draws_best_beyond_the_limits_opens_the_page_within_them():
     den = word_models.make_denoiser(Reader(word_models.make_clip()))
     den.sampling |= {"steps": 1000, "guidance": 20.0}
-    best, opening = usual(den), from_link({}, den, SAY)
+    best, opening = way.usual(den, LIMITS), from_link({}, den, SAY)
     assert (best.steps, best.guidance) == (opening["steps"], opening["guidance"]) == (50, 10.0)
     asked = as_asked({**WISH, "steps": best.steps, "guidance": best.guidance}, den, SAY)
     assert (asked.wish.steps, asked.wish.guidance) == (50, 10.0)
@@ -399,20 +399,19 @@ def test_the_file_is_named_by_what_it_shows(
 def test_only_the_last_drawings_are_remembered(
     page: DrawnFromWords, visit: Visit, warnings: list[str]
 ):
-    for turn in range(1, text_to_picture.KEPT + 3):
+    for turn in range(1, way.KEPT + 3):
         drawn(page, visit, turn, steps=1)
-    assert list(visit.drawn) == list(range(3, text_to_picture.KEPT + 3))
+    assert list(visit.ways) == list(range(3, way.KEPT + 3))
     for asked in (event(turn=1, kind="png"), event(turn=5, kind="exe"), event(turn=[], kind="png")):
         page.keep(visit, asked)
     page.keep(None, event(turn=1, kind="png"))
     assert warnings == [SAY["forgotten"]] * 4
 
 
-@pytest.mark.parametrize("kept_by", [text_to_picture, denoise])
-def test_the_server_remembers_more_than_a_page_shows(kept_by: Any):
+def test_the_server_remembers_more_than_a_page_shows():
     """Of those that were stopped while they were being shown, the page shows none."""
-    shelf = re.search(r"^const SHELF = (\d+);", text_to_picture.script("way.js"), re.MULTILINE)
-    assert shelf and int(shelf[1]) < kept_by.KEPT
+    shelf = re.search(r"^const SHELF = (\d+);", script("way.js"), re.MULTILINE)
+    assert shelf and int(shelf[1]) < way.KEPT
 
 
 def test_settings_of_another_model_come_back_with_the_model_that_is_here(
