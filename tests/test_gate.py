@@ -337,8 +337,8 @@ def test_settings_that_were_altered_do_not_pass(copy: Callable[..., Path]) -> No
     """The model loads and draws in a step less, which its score does not show."""
     settings = copy("mnist-nano") / "config.json"
     text = settings.read_text(encoding="utf-8")
-    assert text.count('"steps": 8') == 1
-    settings.write_text(text.replace('"steps": 8', '"steps": 7'), encoding="utf-8")
+    assert text.count('"steps": 16') == 1
+    settings.write_text(text.replace('"steps": 16', '"steps": 15'), encoding="utf-8")
     assert faults(settings.parent) == ["the settings beside the weights are not those inside"]
 
 
