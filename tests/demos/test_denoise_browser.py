@@ -616,3 +616,15 @@ def test_text_stands_out_from_its_ground(browser: Browser, served: str, scheme: 
     page.locator("#denoise .clear").click()
     assert poor + visitors.faint_text(page, *PARTS) == []
     visitor.close()
+
+
+def test_the_keyboard_sees_which_switch_it_is_at(visitor: Visitor) -> None:
+    page = visitor.open("?label=7")
+    switch = page.locator("#denoise_switched")
+    switch.focus()
+    page.keyboard.press("Shift+Tab")
+    expect(switch).not_to_be_focused()
+    page.keyboard.press("Tab")
+    expect(switch).to_be_focused()
+    expect(switch).to_have_css("outline-style", "solid")
+    expect(switch).to_have_css("outline-width", "3px")
