@@ -468,6 +468,7 @@ def test_everything_can_be_reached_by_keyboard_and_shows_where_one_is(visitor: V
         assert page.locator(place).evaluate(outline) == "solid", place
     page.locator("#studio .new").focus()
     page.keyboard.press("Enter")
+    expect(page.locator("#studio_minutes")).to_be_visible()  # what is hidden takes no keys
     page.locator("#studio_minutes").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#studio .field:has(#studio_minutes) .value")).to_have_text("2 min")
