@@ -40,7 +40,7 @@ from .denoise_plane_job import (
     result_data,
 )
 from .page import DEVICE, LANGUAGES, Context
-from .parts import complain, html, refuse_addresses, script, told
+from .parts import complain, html, link_followed, refuse_addresses, script, told
 from .words_denoise_plane import WORDS
 
 SCRIPTS = ("tools", "paper", "points", "tries", "watch", "page")
@@ -148,8 +148,7 @@ class Plane:
     def speak(self, world: World | None, event: gr.EventData) -> list[Any]:
         """Go on in the language of the link that was followed."""
         world = world or self.first_world()
-        query = getattr(event, "query", None)
-        lang = query.get("lang") if isinstance(query, dict) else None
+        lang = link_followed(event).get("lang")
         world.lang = lang if lang in LANGUAGES else world.lang
         return self.greet(world)
 

@@ -52,6 +52,7 @@ from .parts import (
     heading,
     html,
     lessons_html,
+    link_followed,
     pages_html,
     refuse_addresses,
     script,
@@ -210,8 +211,7 @@ class DiffusionStudio:
 
     def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
         """Go on with the same runs in the language of the link that was followed."""
-        query = getattr(event, "query", None)
-        query = query if isinstance(query, dict) else {}
+        query = link_followed(event)
         lang = query.get("lang")
         return self.greet(Visit(lang) if lang in LANGUAGES else self.known(visit), query)
 

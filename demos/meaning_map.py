@@ -48,6 +48,7 @@ from .parts import (
     html,
     is_clip,
     lessons_html,
+    link_followed,
     models_here,
     read_picture,
     refuse_addresses,
@@ -181,8 +182,7 @@ class MeaningMap:
 
     def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
         """Go on with the same pictures in the language of the link that was followed."""
-        query = getattr(event, "query", None)
-        lang = query.get("lang") if isinstance(query, dict) else None
+        lang = link_followed(event).get("lang")
         visit = visit or self.first_visit()
         return self.greet(replace(visit, lang=lang if lang in LANGUAGES else visit.lang))
 

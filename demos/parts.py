@@ -282,6 +282,12 @@ def script(file: str) -> str:
     return (STATIC / file).read_text(encoding="utf-8")
 
 
+def link_followed(event: gr.EventData) -> Mapping[str, Any]:
+    """What the link says that was followed within a page."""
+    query = getattr(event, "query", None)
+    return query if isinstance(query, dict) else {}
+
+
 def complain(error: MmfmError, say: Mapping[str, str]) -> Any:
     """Say what went wrong and leave the page as it is."""
     # Gradio shows a message as HTML.

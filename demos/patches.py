@@ -29,6 +29,7 @@ from .parts import (
     html,
     is_vit,
     lessons_html,
+    link_followed,
     models_here,
     read_picture,
     refuse_addresses,
@@ -141,8 +142,7 @@ class PatchLens:
 
     def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
         """Go on with the same picture in the language of the link that was followed."""
-        query = getattr(event, "query", None)
-        query = query if isinstance(query, dict) else {}
+        query = link_followed(event)
         visit = visit or self.first_visit()
         lang = query.get("lang")
         return self.greet(replace(visit, lang=lang if lang in LANGUAGES else visit.lang), query)

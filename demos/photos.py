@@ -43,6 +43,7 @@ from .parts import (
     html,
     is_clip,
     lessons_html,
+    link_followed,
     models_here,
     script,
     top_html,
@@ -210,8 +211,7 @@ class Photos:
     def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
         """Go on in the language of the link that was followed."""
         visit = visit or self.first_visit()
-        query = getattr(event, "query", None)
-        lang = query.get("lang") if isinstance(query, dict) else None
+        lang = link_followed(event).get("lang")
         visit.lang = lang if lang in LANGUAGES else visit.lang
         return self.greet(visit)
 

@@ -28,7 +28,7 @@ from mmfm.models.denoiser import Denoiser
 from mmfm.tasks.generate import Sampling, chosen
 
 from .page import DEVICE, LANGUAGES, Context
-from .parts import complain, heading, html, read_picture, refuse_addresses, script
+from .parts import complain, heading, html, link_followed, read_picture, refuse_addresses, script
 
 News = dict[str, Any]
 Words = Mapping[str, str]
@@ -175,8 +175,7 @@ class WayPage(ABC):
     def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
         """Go on in the language of the link that was followed."""
         visit = visit or self.first_visit()
-        query = getattr(event, "query", None)
-        lang = query.get("lang") if isinstance(query, dict) else None
+        lang = link_followed(event).get("lang")
         visit.lang = lang if lang in LANGUAGES else visit.lang
         return self.greet(visit)
 

@@ -39,6 +39,7 @@ from .parts import (
     html,
     is_clip,
     lessons_html,
+    link_followed,
     models_here,
     read_picture,
     refuse_addresses,
@@ -197,8 +198,7 @@ class WhyClip:
     def speak(self, visit: Visit | None, event: gr.EventData) -> list[Any]:
         """Go on with the same pictures in the language of the link that was followed."""
         visit = visit or self.first_visit()
-        query = getattr(event, "query", None)
-        lang = query.get("lang") if isinstance(query, dict) else None
+        lang = link_followed(event).get("lang")
         if lang not in LANGUAGES:
             return self.greet(visit)
         question = visit.question

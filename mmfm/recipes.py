@@ -13,13 +13,12 @@ anything is written.
 
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from mmfm import hub
 from mmfm.data.labelled import Augment
@@ -27,6 +26,8 @@ from mmfm.data.mixture import Source
 from mmfm.errors import BadInput, NotHere
 from mmfm.runs import absolute
 from mmfm.train import Plan
+
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +131,12 @@ class Recipe(ABC):
                 "with --start RUN"
             )
 
-    @contextmanager
-    def beginning(self, right: str) -> Generator[None]:
-        """Say of a start that is not here, or of another kind, what can be begun with."""
+    def begun(self, load: Callable[[str], Model], right: str) -> Model | None:
+        """Load what it goes on with, if it does; else one line says what can be begun with."""
+        if self.start is None:
+            return None
         try:
-            yield
+            return load(self.start)
         except BadInput as error:
             raise BadInput(
                 f"{self.start} is nothing to begin with here; name {right} ({error})"

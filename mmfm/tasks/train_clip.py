@@ -34,6 +34,7 @@ from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
+_BEGINNINGS = "a run of mmfm train clip"
 _HELD_OUT = 0.1  # of data that has no held-out part of its own
 _KEEP, _CAPTION = 2, 3  # streams of draws: patches, and captions of a picture
 _HIGHEST_SCALE = math.log(100)  # Radford et al. 2021, section 2.5: a higher one made them diverge
@@ -115,7 +116,7 @@ def train_clip(
     where = own_device(pick_device(device))
     recipe.check_beginning()  # before the data, which may take long to come
     Run.check_new(out)
-    begun = _begun(recipe)
+    begun = recipe.begun(load_clip, _BEGINNINGS)
     pictures, held_out = _load(pairs, recipe, progress)
     asked, recipe = recipe.plan.batch, _within(recipe, len(pictures), pairs.data)
     known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
@@ -176,9 +177,9 @@ def resume_clip(
         pictures, held_out = _load(pairs, recipe, progress)
         check_unchanged(out, pairs.data, then, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
-        there = run.checkpoint.is_file()
-        model = begun if there else build(recipe, pictures, tokenizer, begun=_begun(recipe))
-        yield from _train(run, model, pictures, held_out, recipe, where, stop)
+        if not run.checkpoint.is_file():
+            begun = build(recipe, pictures, tokenizer, recipe.begun(load_clip, _BEGINNINGS))
+        yield from _train(run, begun, pictures, held_out, recipe, where, stop)
 
 
 def _load(
@@ -219,14 +220,6 @@ def _within(recipe: ClipRecipe, pictures: int, data: str) -> ClipRecipe:
             f"{data}: too few to train on ({pictures}): pictures are compared with one another"
         )
     return recipe.changed({"batch": most}) if recipe.plan.batch > most else recipe
-
-
-def _begun(recipe: ClipRecipe) -> TwoTowers | None:
-    """What the recipe goes on with, if it does."""
-    if recipe.start is None:
-        return None
-    with recipe.beginning("a run of mmfm train clip"):
-        return load_clip(recipe.start)
 
 
 def build(

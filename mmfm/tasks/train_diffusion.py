@@ -47,6 +47,7 @@ from mmfm.train import Batch, Loss, fit
 
 SIDES = Sides(8, 64)  # what a small network learns in minutes
 
+_BEGINNINGS = "a run of mmfm train diffusion"
 _DRAWS = 4  # the stream of draws: noise, times, dropped labels
 COLUMNS, ROWS = 10, 4  # of a sheet
 _SHEET_STEPS = 8  # the network is asked so often for a sheet, which must cost little time
@@ -183,7 +184,7 @@ def train_diffusion(
     """Start a run in a new folder; yields a report for every step."""
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
-    begun = _begun(recipe)
+    begun = recipe.begun(load_denoiser, _BEGINNINGS)
     parts = _parts(data, recipe, load, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
     model, one = _build(recipe, parts.train, begun), torch.tensor([0])
@@ -234,7 +235,7 @@ def resume_diffusion(
         check_unchanged(out, data, then, described(parts.train))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if begun is None or not run.checkpoint.is_file():
-            begun = _build(recipe, parts.train, _begun(recipe))
+            begun = _build(recipe, parts.train, recipe.begun(load_denoiser, _BEGINNINGS))
         yield from _train(run, begun, parts, recipe, where, stop, watch)
 
 
@@ -262,14 +263,6 @@ def _only(pictures: LabelledPictures, labels: Sequence[str]) -> LabelledPictures
     found = number[pictures.labels]
     kept = pictures.select(torch.nonzero(found != NO_LABEL).squeeze(1))
     return replace(kept, labels=found[found != NO_LABEL], names=names)
-
-
-def _begun(recipe: DiffusionRecipe) -> Denoiser | None:
-    """What the recipe goes on with, if it does."""
-    if recipe.start is None:
-        return None
-    with recipe.beginning("a run of mmfm train diffusion"):
-        return load_denoiser(recipe.start)
 
 
 def shows_none(recipe: DrawingRecipe, pictures: LabelledPictures) -> bool:

@@ -55,6 +55,7 @@ from mmfm.train import Batch, Loss, fit
 
 CLIP_NANO = "clip-nano"  # reads the words unless another CLIP is named
 
+_BEGINNINGS = "a run of mmfm train draw"
 _DRAWS = 4  # the stream of draws: noise, times, what is not told
 _AT_ONCE = 256  # texts that are read
 
@@ -137,7 +138,7 @@ def train_draw(
     where = own_device(pick_device(device))
     Run.check_new(out)  # before the data, which may take long to come
     recipe = replace(recipe, clip=absolute(clip or recipe.clip, known=hub.bundled()))
-    begun = _begun(recipe)
+    begun = recipe.begun(load_denoiser, _BEGINNINGS)
     lesson = _prepared(data, recipe, where, progress, stop)
     # A recipe that cannot be carried out must not leave a folder behind.
     model, one, prompts = _build(recipe, lesson, begun), torch.tensor([0]), _prompts(recipe, lesson)
@@ -184,7 +185,7 @@ def resume_draw(
         _check_unchanged(out, data, then, words, recipe, lesson)
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if not run.checkpoint.is_file():
-            begun = _build(recipe, lesson, _begun(recipe))
+            begun = _build(recipe, lesson, recipe.begun(load_denoiser, _BEGINNINGS))
         yield from _train(run, begun, lesson, recipe, where, stop)
 
 
@@ -286,14 +287,6 @@ def _prompts(recipe: DrawRecipe, lesson: Lesson) -> tuple[str, ...]:
         several = list(mixture.kinds[kind].names.values())
         names[several[number % len(several)][0]] = None
     return tuple(names)
-
-
-def _begun(recipe: DrawRecipe) -> Denoiser | None:
-    """What the recipe goes on with, if it does."""
-    if recipe.start is None:
-        return None
-    with recipe.beginning("a run of mmfm train draw"):
-        return load_denoiser(recipe.start)
 
 
 def _build(recipe: DrawRecipe, lesson: Lesson, begun: Denoiser | None = None) -> Denoiser:

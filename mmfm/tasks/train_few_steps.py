@@ -251,10 +251,9 @@ def resume_few_steps(
 
 def _taken_on(recipe: FewStepsRecipe) -> tuple[Denoiser, Sampling]:
     """The student, who as yet answers as the teacher does, and how the teacher draws."""
-    if recipe.start is None:
+    teacher = recipe.begun(load_denoiser, "a run of mmfm train diffusion")
+    if teacher is None:
         raise BadInput("a student needs a teacher: say from which model it is to be made")
-    with recipe.beginning("a run of mmfm train diffusion"):
-        teacher = load_denoiser(recipe.start)
     c = teacher.config
     if not teacher.ours or c.jumps != "none" or (c.objective, c.schedule) != ("flow", "flow"):
         what = "was made for few steps itself" if c.jumps != "none" else "was taught otherwise"

@@ -28,6 +28,7 @@ from mmfm.runs import Run, absolute, check_unchanged, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
+_BEGINNINGS = "a run of mmfm train vit or train clip"
 _HELD_OUT = 0.1  # of data that has no held-out part of its own
 _KEEP = 2  # the stream of draws that chooses patches; augmentation has its own
 
@@ -84,7 +85,7 @@ def train_vit(
     where = own_device(pick_device(device))
     recipe.check_beginning()  # before the data, which may take long to come
     Run.check_new(out)
-    begun = _begun(recipe)
+    begun = recipe.begun(_tower, _BEGINNINGS)
     pictures, held_out = _load(data, recipe, progress)
     # A recipe that cannot be carried out must not leave a folder behind.
     model, one = _build(recipe, pictures, begun), torch.tensor([0])
@@ -127,7 +128,7 @@ def resume_vit(
         check_unchanged(out, data, then, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if not run.checkpoint.is_file():
-            begun = _build(recipe, pictures, _begun(recipe))
+            begun = _build(recipe, pictures, recipe.begun(_tower, _BEGINNINGS))
         yield from _train(run, begun, pictures, held_out, recipe, where, stop)
 
 
@@ -190,14 +191,6 @@ def _build(recipe: VitRecipe, pictures: _Pictures, begun: ViT | None = None) -> 
     model = ViT(config, Preprocessing((height, width), half, half), names)
     model.reset(torch.Generator().manual_seed(recipe.plan.seed))
     return model
-
-
-def _begun(recipe: VitRecipe) -> ViT | None:
-    """What the recipe goes on with, if it does."""
-    if recipe.start is None:
-        return None
-    with recipe.beginning("a run of mmfm train vit or train clip"):
-        return _tower(recipe.start)
 
 
 def _tower(name: str) -> ViT:
