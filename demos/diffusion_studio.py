@@ -32,7 +32,7 @@ from mmfm.machine import usable_threads
 from mmfm.models.checkpoints import load_denoiser
 from mmfm.models.denoiser import Denoiser
 from mmfm.tasks.doctor import in_words
-from mmfm.tasks.generate import Order, as_bytes, label_numbers, order
+from mmfm.tasks.generate import Order, as_bytes, order
 from mmfm.tasks.studio import (
     MINUTES,
     MOST_RUNS,
@@ -378,8 +378,7 @@ class DiffusionStudio:
         if sheets is None:
             raise NotHere(f"{name} was removed meanwhile")
         den = self.denoiser(path)
-        kinds = label_numbers(den, sheets.labels) if sheets.labels else None
-        return kept, order(den, kinds, count=sheets.columns * ROWS, seed=seed)
+        return kept, order(den, sheets.labels or None, count=sheets.columns * ROWS, seed=seed)
 
     def denoiser(self, path: Path) -> Denoiser:
         """A model, which takes the place of the one that was loaded before."""

@@ -38,6 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for weight in den.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     save_denoiser(den, folder / "run")
+    save_denoiser(Denoiser(replace(config, classes=3), ("a, b", "c", "1"), best), folder / "commas")
     den.guidable, den.sampling = False, {"sampler": "ddim", "steps": 50}
     save_denoiser(den, folder / "always")  # told a label
     fast = Denoiser(replace(config, jumps="anywhere"), LABELS, {"sampler": "jump", "steps": 2})
@@ -120,6 +121,30 @@ def test_a_folder_gets_a_file_a_picture(
     assert run(made / "run", *wish, "--out", "there", capsys=capsys)[0] == 0
     for name in names:
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "threes" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("labels", "first"), [("a, b", "a_b"), ('"a, b", c', "a_b"), ('c,"a, b"', "c"), ("1", "1")]
+)
+def test_labels_may_have_commas_and_be_numbers(
+    labels: str, first: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "drawn"
+    status, _, err = run(
+        made / "commas", "--labels", labels, "--count", 1, "--out", f"{out}/", capsys=capsys
+    )
+    assert (status, err) == (0, "")
+    assert [path.name for path in out.iterdir()] == [f"{first}-0000.png"]
+
+
+def test_an_unknown_label_is_told_the_known_ones(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for labels in ("0", "a,b"):
+        status, said, err = run(
+            made / "commas", "--labels", labels, "--out", tmp_path / "a.png", capsys=capsys
+        )
+        assert (status, said) == (2, "") and err.endswith('; it knows "a, b", c, 1\n')
 
 
 def test_help_says_what_each_option_does(capsys: pytest.CaptureFixture[str]):

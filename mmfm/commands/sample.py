@@ -1,5 +1,6 @@
 """`mmfm sample`: pictures out of noise."""
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,8 @@ def sample(
 
     with counting() as counter:
         den = load_denoiser(model, device=device)
+        if labels is not None and labels.strip() in task.names_of(den):
+            wished = [labels.strip()]  # commas and all
         how = task.chosen(
             den,
             steps=steps,
@@ -125,7 +128,9 @@ def _destination(out: str) -> tuple[Path, str]:
 
 
 def _listed(labels: str) -> list[str]:
-    wished = [label.strip() for label in labels.split(",") if label.strip()]
+    """The labels in a list with commas; a label that has some itself stands in quotes."""
+    listed = next(csv.reader([labels], skipinitialspace=True), [])
+    wished = [label.strip() for label in listed if label.strip()]
     if not wished:
         raise BadInput("--labels: no labels in it; write them as 0-9, as 3,7 or by name")
     return wished

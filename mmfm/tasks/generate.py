@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from mmfm.models.reading import some
 from mmfm.models.words import Reader, check_reader, reader_for
 from mmfm.recipes import check_types
 
-Label = int | str | None  # a label's number, its name, or no label at all
+Label = int | str | None  # a label's name, its number if no name is one, or no label at all
 Prompt = str | Sequence[str]  # what is to be drawn, in words: one text, or several
 Progress = Callable[[int, int], None]  # (done, total)
 Via = Callable[..., Iterator[Step]]  # walks in place of a sampler, which it is called with
@@ -55,6 +56,7 @@ JUMP = "jump"  # the sampler of models that were made for few steps
 
 _NOISE = 3  # the stream of draws; the pictures that a training varies have others
 _MOST_STEPS = 10_000
+_MOST_GUIDANCE = 1000  # far beyond what makes pictures, and near enough that numbers stay finite
 _PIXELS_AT_ONCE = 200_000  # 250 digits: enough to keep a processor busy, and little memory
 _SHEET_PIXELS = 2**26  # of all frames together; more is not looked at but browsed
 _LONG = 8192  # pixels: no sheet is enlarged beyond that
@@ -83,12 +85,13 @@ class Sampling:
         known = (*SAMPLERS, JUMP)
         if self.sampler not in known:
             raise BadInput(f"no sampler {self.sampler!r}: there are {', '.join(known)}")
-        if type(self.steps) is not int or not 1 <= self.steps <= _MOST_STEPS:
+        steps = _whole(self.steps)
+        if steps is None or not 1 <= steps <= _MOST_STEPS:
             raise BadInput(f"{self.steps} steps: from 1 to {_MOST_STEPS:,} lead to a picture")
-        if not _is_number(self.guidance) or self.guidance < 0:
+        if not _is_number(self.guidance) or not 0 <= self.guidance <= _MOST_GUIDANCE:
             raise BadInput(
-                f"guidance of {self.guidance}: it is a number from 0 up; 1 leaves the model as it "
-                "is, 2 is strong"
+                f"guidance of {self.guidance}: it is a number from 0 to {_MOST_GUIDANCE:,}; 1 "
+                "leaves the model as it is, 2 is strong"
             )
         if not _are_times(self.interval):
             raise BadInput(
@@ -97,11 +100,17 @@ class Sampling:
             )
         if not _is_number(self.rescale) or not 0 <= self.rescale <= 1:
             raise BadInput(f"rescale of {self.rescale}: it is a share from 0 to 1")
+        # Numpy's numbers are taken, too, but could not be written down.
+        low, high = self.interval
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "guidance", float(self.guidance))
+        object.__setattr__(self, "interval", (float(low), float(high)))
+        object.__setattr__(self, "rescale", float(self.rescale))
 
 
 def _is_number(value: object) -> bool:
     """Settings may come from a file that somebody has written."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _are_times(value: object) -> bool:
@@ -200,9 +209,10 @@ def names_of(den: Denoiser) -> tuple[str, ...]:
 
 
 def label_numbers(den: Denoiser, labels: Iterable[Label] | Label) -> tuple[int, ...]:
-    """The numbers of labels that are given by number, by name, or as a range: "0-9".
+    """The numbers of labels that are given by name, by number, or as a range: "0-9".
 
-    Without any: all that the model has. None is no label, as the model was now and then shown it.
+    Of a model that knows digits, 3 is the digit three, however few of them it knows. Without any:
+    all that the model has. None is no label, as the model was now and then shown it.
     """
     names = names_of(den)
     if labels is None:
@@ -219,26 +229,36 @@ def label_numbers(den: Denoiser, labels: Iterable[Label] | Label) -> tuple[int, 
 def _numbers(den: Denoiser, names: Sequence[str], label: Label) -> Iterator[int]:
     if label is None:
         yield den.null
-    elif isinstance(label, str) and label in names:
-        yield names.index(label)
-    elif isinstance(label, str) and (ends := re.fullmatch(r"(\d{1,9})\s*-\s*(\d{1,9})", label)):
+        return
+    number = _whole(label)
+    called = label if isinstance(label, str) else "" if number is None else str(number)
+    if called in names:
+        yield names.index(called)
+    elif ends := re.fullmatch(r"(\d{1,9})\s*-\s*(\d{1,9})", called):
         first, last = int(ends[1]), int(ends[2])
         if last < first:
             raise BadInput(f"labels {label}: a range goes up, {last}-{first}")
         for number in range(first, last + 1):
             yield from _numbers(den, names, str(number))
-    elif (number := _whole(label)) is not None and 0 <= number < len(names):
-        yield number
-    elif isinstance(label, str) and re.fullmatch(r"\d{1,9}", label) and int(label) < len(names):
-        yield int(label)
+    elif _is_place(called, names):
+        yield int(called)
     else:
         raise BadInput(f"no label {label!r:.60} in {_called(den)}; {_known(names)}")
 
 
-def crossed(den: Denoiser, labels: Iterable[Label] | Label, prompts: Prompt) -> tuple[int, ...]:
+def _is_place(called: str, names: Sequence[str]) -> bool:
+    """Labels can be counted, unless that might be taken for a name: a 1 of models of 3 and 7."""
+    counted = re.fullmatch(r"\d{1,9}", called) and not any(name.isdecimal() for name in names)
+    return bool(counted) and int(called) < len(names)
+
+
+def crossed(
+    den: Denoiser, labels: Iterable[Label] | Label, prompts: Prompt
+) -> tuple[str | None, ...]:
     """Labels beside which each prompt is drawn with each label: first all prompts with one."""
+    called = dict(enumerate(names_of(den)))
     count = len(_several(prompts))
-    return tuple(number for number in label_numbers(den, labels) for _ in range(count))
+    return tuple(called.get(number) for number in label_numbers(den, labels) for _ in range(count))
 
 
 def prompts_of(den: Denoiser, prompt: Prompt | None) -> tuple[str, ...]:
@@ -288,7 +308,8 @@ def _whole(value: Any) -> int | None:
 
 def _known(names: Sequence[str], most: int = 20) -> str:
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return f"it knows {', '.join(names[:most])}{more}"
+    shown = [f'"{name}"' if "," in name else name for name in names[:most]]
+    return f"it knows {', '.join(shown)}{more}"
 
 
 def _called(den: Denoiser) -> str:
@@ -311,8 +332,9 @@ class Order:
     reader: Reader | None = None  # who reads them
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise BadInput(f"{self.count} pictures: ask for one at least")
+        if (count := _whole(self.count)) is None or count < 1:
+            raise BadInput(f"{self.count} pictures: ask for one at least, a whole number of them")
+        object.__setattr__(self, "count", count)
         if (seed := _whole(self.seed)) is None:
             raise BadInput(f"seed {self.seed!r:.60}: a whole number says which noise it shall be")
         object.__setattr__(self, "seed", seed)

@@ -41,7 +41,7 @@ from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import SHARE_DRAWN, Report, Snapshots, drawn_reports
 from mmfm.runs import Run, absolute, check_unchanged, of_another_version
-from mmfm.tasks.generate import Order, Sampling, order
+from mmfm.tasks.generate import Order, Sampling
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Loss, fit
 
@@ -477,8 +477,7 @@ class Sheets:
 
     def asked(self, how: Sampling) -> Order:
         """What is drawn on a sheet, row by row."""
-        count = self.columns * ROWS
-        return order(self.model, self.kinds or None, count=count, seed=0, how=how)
+        return Order(self.model, tuple(self.kinds), count=self.columns * ROWS, seed=0, how=how)
 
     @property
     def _best(self) -> Sampling:

@@ -157,13 +157,21 @@ def test_labels_are_given_by_number_by_name_or_as_a_range(den: Denoiser):
     assert label_numbers(clothes, [None, "Ankle boot"]) == (clothes.null, 1)
     # A name goes before what it could be read as.
     odd = denoiser(("7", "5", "5-7"))
-    assert label_numbers(odd, ["5", "7", "5-7", 0]) == (1, 0, 2, 0)
+    assert label_numbers(odd, ["5", "7", "5-7", 7, "7-7"]) == (1, 0, 2, 0, 0)
     assert label_numbers(den, 3) == label_numbers(den, "3") == (3,)
     assert (
         label_numbers(den, np.array([3, 7])) == label_numbers(den, torch.tensor([3, 7])) == (3, 7)
     )
     nameless = Denoiser(den.config)
     assert task.names_of(nameless) == DIGITS
+
+
+@pytest.mark.parametrize("label", [0, 1, "0", "1", "0-3", "3-4", np.int64(0), 2.5, ""])
+def test_a_number_is_no_other_digit_than_it_says(label: Any):
+    few = denoiser(("3", "7"))
+    assert label_numbers(few, [7, "3", np.int64(7)]) == (1, 0, 1)
+    with pytest.raises(BadInput, match=r"no label .*; it knows 3, 7"):
+        label_numbers(few, [label])
 
 
 def test_labels_are_taken_in_turn(den: Denoiser):
@@ -408,14 +416,14 @@ def test_prompts_are_taken_in_turn_beside_labels(emoji: Denoiser, reader: Reader
 
 def test_each_prompt_can_be_drawn_with_each_label(emoji: Denoiser, reader: Reader):
     labels = task.crossed(emoji, ["noto", "fluent_flat"], PROMPTS[:2])
-    assert labels == (0, 0, 1, 1)
+    assert labels == ("noto", "noto", "fluent_flat", "fluent_flat")
     asked = task.order(emoji, labels, prompt=PROMPTS[:2], reader=reader)
     assert asked.count == 40
     assert [(asked.kind(n), asked.prompt(n)) for n in range(4)] == [
         ("noto", "red heart"), ("noto", "웃는 얼굴"),
         ("fluent_flat", "red heart"), ("fluent_flat", "웃는 얼굴"),
     ]  # fmt: skip
-    assert task.crossed(emoji, ["0-1"], "red heart") == (0, 1)
+    assert task.crossed(emoji, ["0-1", None], "red heart") == ("noto", "fluent_flat", None)
 
 
 def test_without_a_count_a_prompt_gets_ten_pictures_or_one_of_many(emoji: Denoiser, reader: Reader):
@@ -625,6 +633,7 @@ def test_what_a_sheet_cannot_remember_is_refused_before_it_is_drawn(
         ({"seed": None}, "seed None: a whole number"),
         ({"count": 0}, "0 pictures: ask for one at least"),
         ({"count": -5}, "-5 pictures"),
+        ({"count": 2.5}, r"2\.5 pictures: .* a whole number"),
         ({"steps": 0}, "0 steps: from 1 to 10,000"),
         ({"steps": 10**9}, "1000000000 steps"),
         ({"steps": 2.5}, r"2\.5 steps"),
@@ -632,6 +641,7 @@ def test_what_a_sheet_cannot_remember_is_refused_before_it_is_drawn(
         ({"guidance": math.nan}, "guidance of nan"),
         ({"guidance": math.inf}, "guidance of inf"),
         ({"guidance": -1.0}, r"guidance of -1\.0"),
+        ({"guidance": 1e30}, r"guidance of 1e\+30: it is a number from 0 to 1,000"),
         ({"interval": (0.5, 0.5)}, "the lower one first"),
         ({"interval": (math.nan, 1.0)}, r"times \(nan, 1"),
         ({"interval": (0.0, 2.0)}, r"times \(0\.0, 2"),
@@ -646,6 +656,19 @@ def test_a_mistake_is_one_line_before_the_first_step(
     with pytest.raises(BadInput, match=said) as caught:
         function(den, **wish)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers(den: Denoiser):
+    how = task.chosen(den, steps=np.int64(2), guidance=np.float32(1.5), interval=(np.float32(0), 1))
+    assert how == task.chosen(den, steps=2, guidance=1.5, interval=(0.0, 1.0))
+    asked = task.order(den, [3], count=np.int64(2), seed=np.int64(1), how=how)
+    assert json.loads(json.dumps(asked.about()))["guidance"] == 1.5
+    assert torch.equal(drawn(den, [3], count=np.int64(2), seed=1), drawn(den, [3], count=2, seed=1))
+
+
+def test_the_strongest_guidance_still_draws_numbers(den: Denoiser):
+    *_, last = generate(den.float(), [3], guidance=1000.0, steps=50)
+    assert last.x.isfinite().all()
 
 
 @pytest.mark.parametrize(
