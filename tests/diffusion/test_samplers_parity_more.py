@@ -455,10 +455,6 @@ def left_in(scheduler: Any) -> Tensor:
     return scheduler.alphas_cumprod.double()
 
 
-# How far ours may be from float64, of the largest number: 3e-5 was seen, of Heun over cosine betas,
-# where diffusers is 0.03 away.
-FLOAT32 = 5e-5
-
 # Of what was clipped. A guess from noise is x less its noise, divided by an alpha of .006: numbers
 # of some hundred, of which clipping leaves those below 1, and rounding what it has done to all.
 CLIPPED = 2e-5
@@ -478,11 +474,12 @@ def assert_near_or_nearer(
     ours: Iterable[Step],
     theirs: Iterable[tuple[Tensor, Tensor]],
     exact: Iterable[Step],
+    limit: float,
     scale: Tensor | None = None,
 ) -> None:
     """All x agree within 1e-5 of the largest, or ours are nearer to what float64 answers.
 
-    So do all x0. Where numbers of theirs are none at all, ours still have to be near to float64.
+    So do all x0. Ours are within `limit` of float64, also where theirs are no numbers at all.
     """
     scale = torch.ones(1) if scale is None else scale
     apart, we_err, they_err = torch.zeros(2), torch.zeros(2), torch.zeros(2)
@@ -494,7 +491,7 @@ def assert_near_or_nearer(
             apart[part] = max(apart[part], missed(a, b) / largest)
             we_err[part] = max(we_err[part], missed(a, c) / largest)
             they_err[part] = max(they_err[part], missed(b, c) / largest)
-    assert (we_err <= FLOAT32).all(), f"{we_err} from float64"
+    assert (we_err <= limit).all(), f"{we_err} from float64"
     assert ((apart <= 1e-5) | (we_err < they_err)).all(), f"{apart}: {we_err}, {they_err}"
 
 
@@ -771,6 +768,7 @@ def test_ddim_in_float32_is_near_theirs_or_nearer_to_float64(
             how(network(SINGLE), x, way, generator=generator()),
             theirs,
             how(network64, x.double(), way, generator=drawn64()),
+            CLIPPED if objective == "noise" and mine is not None else 5e-6,
         )
 
 
@@ -797,10 +795,13 @@ def test_euler_and_heun_in_float32_are_near_theirs_or_nearer_to_float64(
         way = as_diffusers.euler(left_in(scheduler), steps, spacing=spacing, karras=karras)
         theirs = list(their_steps(scheduler, network(SINGLE), x / way.alpha[0]))
         how = partial(euler if sampler == "euler" else heun, objective=objective)
+        # Heun multiplies what rounding does to its look ahead: 3e-5, where theirs are off by 0.01.
+        limit = 1e-5 if sampler == "euler" else 5e-5
         assert_near_or_nearer(
             how(network(SINGLE), x, way),
             theirs if sampler == "euler" else whole_steps(theirs),
             how(network64, x.double(), way),
+            limit,
             way.next_alpha,
         )
 
