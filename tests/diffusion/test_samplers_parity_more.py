@@ -480,6 +480,7 @@ def assert_near_or_nearer(
     """All x agree within 1e-5 of the largest, or ours are nearer to what float64 answers.
 
     So do all x0. Ours are within `limit` of float64, also where theirs are no numbers at all.
+    `exact` is our own float64, which `test_samplers_parity` proves to be theirs.
     """
     scale = torch.ones(1) if scale is None else scale
     apart, we_err, they_err = torch.zeros(2), torch.zeros(2), torch.zeros(2)
