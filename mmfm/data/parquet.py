@@ -1,6 +1,7 @@
 """Pictures in parquet files: a column `image` of bytes, beside it labels or captions."""
 
 import json
+import math
 import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,8 +79,9 @@ def read_pictures(paths: Sequence[Path]) -> Iterator[tuple[str, bytes | None]]:
 def read_labels(
     paths: Sequence[Path], *, needed: bool = True
 ) -> tuple[list[int | None], tuple[str, ...]]:
-    """Read the column `label` (numbers or text) as numbers from 0 on, and the classes' names.
+    """Read the column `label` (whole numbers or text) as numbers from 0 on, and the classes' names.
 
+    Numbers may be kept as 0.0, 1.0 and NaN, which is what pandas makes of those with gaps.
     The names come from the file's metadata, else from a classes.json beside it. Where labels are
     not needed, files without that column give none and no names.
     """
@@ -92,18 +94,39 @@ def read_labels(
             raise BadData(f"{path}: no column 'label'; it has {columns_of(schema)}")
         types, label = _arrow().types, schema.field("label").type
         label = label.value_type if types.is_dictionary(label) else label
-        if not (types.is_integer(label) or types.is_string(label) or types.is_large_string(label)):
+        if not (types.is_integer(label) or types.is_floating(label) or _is_text(label)):
             raise BadData(
                 f"{path}: column 'label' has to hold whole numbers or text; it has "
                 f"{columns_of(schema)}"
             )
         known = known or _metadata_names(schema, path)
-    values = read_column(paths, "label")
+    values = [label for path in paths for label in _labels(path)]
     classes = paths[0].with_name("classes.json")
     numbered = all(value is None or isinstance(value, int) for value in values)
     if known is None and numbered and classes.is_file():
         known = _json_names(classes)
     return _numbered(values, known, ", ".join(str(path) for path in paths))
+
+
+def _is_text(kind: "pyarrow.DataType") -> bool:
+    types: Any = _arrow().types
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _labels(path: Path) -> Iterator[int | str | None]:
+    """The labels of one file; NaN is none."""
+    for row, value in enumerate(read_column([path], "label")):
+        if value is None or isinstance(value, int | str):
+            yield value
+        elif math.isnan(value):
+            yield None
+        elif float(value).is_integer():
+            yield int(value)
+        else:
+            raise BadData(
+                f"{path} row {row}: label {value}, but column 'label' has to hold whole numbers or "
+                "text; give each class one, or call the column otherwise if it holds no classes"
+            )
 
 
 def _count(path: Path) -> int:

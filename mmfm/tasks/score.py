@@ -14,8 +14,9 @@ all other figures come from the same pictures.
 Shapes: n pictures, c channels, y x pixels.
 """
 
+import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,15 @@ from mmfm.likeness import (
 from mmfm.measures import Share, wilson
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.ruler import Ruler, Seen, load_ruler, look
+from mmfm.recipes import check_types
 from mmfm.runs import Run
 from mmfm.tasks.generate import Sampling, chosen, in_file_name, names_of, order
 
 Progress = Callable[[int, int], None]  # (done, total)
 Show = Callable[[str], Progress]  # what is being done -> the function to which it is told
+
+_Told = Mapping[str, Any]  # what a picture says of itself
+_WAY = tuple(field.name for field in fields(Sampling))
 
 BUNDLED = ("mnist-ruler", "mnist-ruler-2")  # the first one measures, the second is asked too
 
@@ -115,14 +120,24 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What it takes to draw pictures again."""
+
+    by: str  # a model
+    how: Sampling
+    seed: int
+
+
+@dataclass(frozen=True)
 class Score:
     """What was measured, on what, with what."""
 
     what: str  # a model, a folder
     data: str
     count: int
-    how: Sampling | None  # None for pictures that others made
-    seed: int | None
+    only: tuple[str, ...]  # these labels of the data alone; (): all
+    drawn: Drawn | None  # how; None where it is not known, or not for all the same
+    ways: int  # in how many they were drawn; 0: it is not known
     readings: tuple[Reading, ...]  # of the ruler that measures; then of those that are asked too
     agreements: tuple[Agreement, ...]  # of each of these
     neighbours: Neighbours
@@ -161,15 +176,38 @@ class Yardstick:
         show: Show = _silent,
     ) -> None:
         self.data = data
+        self.only: tuple[str, ...] = ()  # these labels alone; (): all
         self.parts = load_parts(data, size=size, progress=show("loading"))
         if not self.parts.test.names:
             raise BadInput(f"{data}: has no labels; the ruler that scores pictures must know them")
-        if min(len(self.parts.apart), len(self.parts.test)) < _LEAST:
-            raise BadInput(f"{data}: too few pictures to hold some apart and test with others")
+        self._check_enough()
         self.rulers = [
             self._fitting(load_ruler(name, device=device), chosen=bool(rulers))
             for name in rulers or BUNDLED
         ]
+        self._forget()
+
+    def of(self, labels: Sequence[str]) -> "Yardstick":
+        """The same for pictures of these labels alone; their numbers stay those of the data."""
+        names = self.parts.test.names
+        if set(names) <= set(labels):
+            return self
+        parts = (self.parts.train, self.parts.apart, self.parts.test)
+        fewer = copy.copy(self)
+        fewer.only = tuple(name for name in names if name in labels)
+        fewer.parts = Parts(*(_showing(part, fewer.only) for part in parts))
+        fewer._check_enough()
+        fewer._forget()
+        return fewer
+
+    def _check_enough(self) -> None:
+        if min(len(self.parts.apart), len(self.parts.test)) < _LEAST:
+            shown = f" of {', '.join(self.only)}" if self.only else ""
+            raise BadInput(
+                f"{self.data}: too few pictures{shown} to hold some apart and test with others"
+            )
+
+    def _forget(self) -> None:
         self._test: list[_Test] = []
         self._floors: dict[int, list[Likeness]] = {}
         self._real_distances: dict[int, tuple[Tensor, Tensor]] = {}
@@ -204,14 +242,13 @@ class Yardstick:
         labels: Int64[Tensor, " n"] | None = None,
         *,
         what: str = "pictures",
-        how: Sampling | None = None,
-        seed: int | None = None,
+        ways: Collection[Drawn | None] = (),
         show: Show = _silent,
         stop: Callable[[], bool] = lambda: False,
     ) -> Score:
         """Measure pictures. `labels` are the numbers of what they should show, in the data's order.
 
-        `how` and `seed` are only written down.
+        `ways` says how they were drawn, and is only written down; None stands for any unknown way.
         """
         self._check(images, labels)
         n = len(images)
@@ -245,13 +282,15 @@ class Yardstick:
         close = float(real[0].quantile(_CLOSE))
         go_on()
         near = _neighbours(self._distances(images), close)
+        different = set(ways)
         tell(stages, stages)
         return Score(
             what=what,
             data=self.data,
             count=n,
-            how=how,
-            seed=seed,
+            only=self.only,
+            drawn=next(iter(different)) if len(different) == 1 else None,
+            ways=0 if different <= {None} else len(different),
             readings=tuple(readings),
             agreements=tuple(
                 _agreement(readings[0], other, answers[0], named)
@@ -313,6 +352,12 @@ class Yardstick:
         among = (self.parts.train.images, self.parts.test.images)
         to_train, to_test = (nearest(rows, _rows(others)).distance / 255 for others in among)
         return to_train, to_test
+
+
+def _showing(pictures: LabelledPictures, names: Sequence[str]) -> LabelledPictures:
+    """The pictures of these labels alone, numbered as before."""
+    numbers = torch.tensor([pictures.names.index(name) for name in names])
+    return pictures.select(torch.isin(pictures.labels, numbers).nonzero().squeeze(1))
 
 
 def _neighbours(distances: tuple[Tensor, Tensor], close: float) -> Neighbours:
@@ -395,8 +440,9 @@ def score(
 ) -> Score:
     """Have a model draw pictures, and measure them.
 
-    It is asked for the very labels of the real pictures that make the floor. What is not said is as
-    the model samples best.
+    It is asked for the very labels of the real pictures that make the floor; one that knows only
+    some of the data's labels is measured by the pictures of those. What is not said is as the model
+    samples best.
     """
     how = chosen(
         den, steps=steps, sampler=sampler, guidance=guidance, interval=interval, rescale=rescale
@@ -411,6 +457,8 @@ def score(
             f"{den.name} draws {_pictures(made[0], made[2], names_of(den) or ('something',))}, "
             f"{data.data} has {_pictures(test.images.shape[1], test.images.shape[3], test.names)}"
         )
+    if den.config.classes:
+        data = data.of(_shared(names_of(den), test.names, den.name, data.data))
     count = min(_COUNT, data.most) if count is None else count
     if not _LEAST <= count <= data.most:
         raise BadInput(
@@ -418,7 +466,7 @@ def score(
             f"{data.data} holds apart for the floor"
         )
     labels = data.real(count).labels if den.config.classes else None
-    wanted = None if labels is None else _own_numbers(den, labels, test.names, data.data)
+    wanted = None if labels is None else _own_numbers(den, labels, test.names)
     asked = order(den, wanted, count=count, seed=seed, how=how, warn=warn)
     tell = show("drawing")
 
@@ -429,21 +477,27 @@ def score(
 
     images = torch.cat([images for _, images in asked.pictures(progress=told)])
     what = den.name or "this model"
-    return data.measure(images, labels, what=what, how=how, seed=seed, show=show, stop=stop)
+    ways = [Drawn(what, how, asked.seed)]
+    return data.measure(images, labels, what=what, ways=ways, show=show, stop=stop)
 
 
-def _own_numbers(
-    den: Denoiser, labels: Int64[Tensor, " n"], names: Sequence[str], data: str
-) -> list[int]:
-    """The numbers under which the model knows the data's labels."""
-    known = names_of(den)
-    if strange := [name for name in names if name not in known]:
+def _shared(
+    known: Sequence[str], names: Sequence[str], model: str | None, data: str
+) -> Sequence[str]:
+    """The labels of the data that the model knows: all, or all that it knows are among them."""
+    strange = [name for name in names if name not in known]
+    if strange and not set(known) <= set(names):
         raise BadInput(
-            f"{den.name} knows {', '.join(known)}, but not {', '.join(strange)} of {data}; it "
+            f"{model} knows {', '.join(known)}, but not {', '.join(strange)} of {data}; it "
             "can be scored on the data that it learned from"
         )
-    own = [known.index(name) for name in names]
-    return [own[label] for label in labels.tolist()]
+    return [name for name in names if name in known]
+
+
+def _own_numbers(den: Denoiser, labels: Int64[Tensor, " n"], names: Sequence[str]) -> list[int]:
+    """The numbers under which the model knows the data's labels."""
+    known = names_of(den)
+    return [known.index(names[label]) for label in labels.tolist()]
 
 
 def score_pictures(
@@ -475,7 +529,8 @@ def score_folder(
 ) -> Score:
     """Measure picture files, in folders named as the data's labels or in one folder.
 
-    Those in one folder have labels if `mmfm sample` has drawn them, and no others.
+    Those in one folder have labels if `mmfm sample` has drawn them, and no others. So it is with
+    how they were drawn, wherever they lie.
     """
     files = picture_files(folder).files
     if not files:
@@ -483,13 +538,16 @@ def score_folder(
     side = _side(folder, files[0])
     _check_side(side, folder, data, rulers)
     yardstick = Yardstick(data, rulers, size=side, device=device, show=show)
-    images, labels = _read(folder, files, yardstick.parts, show)
+    told = [_remembered(path) for path in files]
+    images, labels = _read(folder, files, told, yardstick.parts, show)
     if count is not None:
         if not 1 <= count <= len(images):
             raise BadInput(f"a count of {count:,}: {folder} holds {len(images):,} pictures")
         some = _spread(len(images), count)
         images, labels = images[some], None if labels is None else labels[some]
-    return yardstick.measure(images, labels, what=str(folder), show=show, stop=stop)
+        told = [told[number] for number in some.tolist()]
+    ways = [_way(one) for one in told]
+    return yardstick.measure(images, labels, what=str(folder), ways=ways, show=show, stop=stop)
 
 
 def _side(folder: Path, first: Path) -> int:
@@ -513,7 +571,7 @@ def _check_side(side: int, folder: Path, data: str, rulers: Sequence[str]) -> No
 
 
 def _read(
-    folder: Path, files: Sequence[Path], parts: Parts, show: Show
+    folder: Path, files: Sequence[Path], told: Sequence[_Told], parts: Parts, show: Show
 ) -> tuple[Tensor, Tensor | None]:
     found = decode(
         (Example(str(path), path) for path in files),
@@ -527,16 +585,16 @@ def _read(
     if found.skipped:  # a heap without them would be another heap
         which, why = found.skipped[0]
         raise BadData(f"{folder}: {len(found.skipped)} pictures cannot be read: {which}: {why}")
-    return found.images, _labels(folder, files, parts.test.names)
+    return found.images, _labels(folder, files, told, parts.test.names)
 
 
-def _labels(folder: Path, files: Sequence[Path], names: Sequence[str]) -> Tensor | None:
+def _labels(
+    folder: Path, files: Sequence[Path], told: Sequence[_Told], names: Sequence[str]
+) -> Tensor | None:
     """What each picture should show, as the first folder below tells, or the picture itself."""
     below = [path.relative_to(folder).parts[:-1] for path in files]
     apart = any(below)
-    called = (
-        [parts[0] if parts else "" for parts in below] if apart else list(map(_remembered, files))
-    )
+    called = [parts[0] if parts else "" for parts in below] if apart else list(map(_label, told))
     known = _known_as(names)
     numbers = [known.get(name, known.get(in_file_name(name))) for name in called]
     if None not in numbers:
@@ -558,13 +616,31 @@ def _known_as(names: Sequence[str]) -> dict[str, int]:
     return alone | {name: n for n, name in enumerate(names)}
 
 
-def _remembered(path: Path) -> str:
-    """The label that a picture of `mmfm sample` carries with it; "" for any other."""
+def _remembered(path: Path) -> _Told:
+    """The settings that a picture of `mmfm sample` carries with it; none for any other."""
     try:
-        label = keepsakes.about(path.read_bytes()).get("label")
+        return keepsakes.about(path.read_bytes())
     except BadInput:  # no settings in it, or none of ours
-        return ""
+        return {}
+
+
+def _label(told: _Told) -> str:
+    label = told.get("label")
     return label if isinstance(label, str) else ""
+
+
+def _way(told: _Told) -> Drawn | None:
+    """How a picture of `mmfm sample` was drawn; None for any other, and for what no order says."""
+    by, seed = told.get("model"), told.get("seed")
+    said: dict[str, Any] = {name: told[name] for name in _WAY if name in told}
+    if not isinstance(by, str) or type(seed) is not int or len(said) < len(_WAY):
+        return None
+    try:
+        check_types("a picture", Sampling, said)
+        said["interval"] = tuple(said["interval"])  # JSON knows no tuples
+        return Drawn(by, Sampling(**said), seed)
+    except (BadInput, TypeError):  # anybody may have written them
+        return None
 
 
 def holds_pictures(path: Path) -> bool:
@@ -587,7 +663,10 @@ def own_data(model: str) -> str | None:
 def as_json(score: Score) -> str:
     """One object on one line, with all that was measured and what it takes to measure it again."""
     said: dict[str, Any] = {"model": score.what, "data": score.data, "count": score.count}
-    said |= {"seed": score.seed, **({} if score.how is None else asdict(score.how))}
+    drawn = score.drawn
+    said |= {"labels": list(score.only) or None, "ways": score.ways}
+    said |= {"drawn_by": drawn and drawn.by, "seed": drawn and drawn.seed}
+    said |= dict.fromkeys(_WAY) if drawn is None else asdict(drawn.how)
     said["rulers"] = [
         {
             "ruler": one.ruler,
@@ -619,22 +698,30 @@ def _plain(found: Likeness | Neighbours) -> dict[str, Any]:
 def lines(score: Score) -> list[str]:
     """What was found, as a table for a person."""
     first = score.readings[0]
-    head = f"{score.what}: {score.count:,} pictures, held against the test part of {score.data}"
-    if score.how is not None:
-        h = score.how
-        guided = f"guidance {h.guidance:g}"
-        if h.interval != (0, 1):
-            guided += f" from {h.interval[0]:g} to {h.interval[1]:g}"
-        if h.rescale:
-            guided += f", rescale {h.rescale:g}"
-        head = f"{head}\n{h.sampler}, {h.steps} steps, {guided}, seed {score.seed}"
+    shown = f" of {', '.join(score.only)} alone" if score.only else ""
+    against = f"held against the test part of {score.data}{shown}"
+    head = [f"{score.what}: {score.count:,} pictures, {against}", _told_way(score)]
     rows = [("", "these", "real ones", ""), *_rows_of(score, first)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     table = [
         f"{name:<{widths[0]}}  {these:>{widths[1]}}  {real:>{widths[2]}}  {note}".rstrip()
         for name, these, real, note in rows
     ]
-    return [legible(line) for line in (*head.split("\n"), "", *table, "", *_told_rulers(score))]
+    return [legible(line) for line in (*head, "", *table, "", *_told_rulers(score))]
+
+
+def _told_way(score: Score) -> str:
+    if score.drawn is None:
+        known = "in several ways" if score.ways else "in ways that are not known"
+        return f"drawn {known}: seed, guidance and steps cannot be named"
+    h = score.drawn.how
+    by = "" if score.drawn.by == score.what else f"drawn by {score.drawn.by}: "
+    guided = f"guidance {h.guidance:g}"
+    if h.interval != (0, 1):
+        guided += f" from {h.interval[0]:g} to {h.interval[1]:g}"
+    if h.rescale:
+        guided += f", rescale {h.rescale:g}"
+    return f"{by}{h.sampler}, {h.steps} steps, {guided}, seed {score.drawn.seed}"
 
 
 def _rows_of(score: Score, first: Reading) -> list[tuple[str, str, str, str]]:

@@ -281,6 +281,27 @@ def test_examples_without_a_label_are_skipped(tmp_path):
     assert [which for which, _ in train.skipped] == [f"{path} row 1", f"{path} row 3"]
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16()])
+def test_whole_numbers_that_pandas_made_floats_of_are_labels(tmp_path, kind):
+    """Of 0, 1 and a gap pandas makes 0.0, 1.0 and NaN, and writes that as a gap or as it is."""
+    given = np.array([0, 1, np.nan, 1, -1, 0], dtype=kind.to_pandas_dtype())
+    for gap in (True, False):
+        path = table(tmp_path / "x.parquet", pa.array(given, type=kind, from_pandas=gap))
+        train, _ = load_labelled(str(path), size=None)
+        assert train.names == ("0", "1") and train.labels.tolist() == [0, 1, 1, 0]
+        assert [which for which, _ in train.skipped] == [f"{path} row 2", f"{path} row 4"]
+        parts = load_parts(str(path))
+        every = torch.cat([part.labels for part in (parts.train, parts.apart, parts.test)])
+        assert sorted(every.tolist()) == [-1, -1, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("value", [0.5, float("inf")])
+def test_a_label_that_is_no_whole_number_is_named_and_told_what_to_do(tmp_path, value):
+    path = table(tmp_path / "x.parquet", [0.0, value, 1.0])
+    with pytest.raises(BadData, match=rf"row 1: label {value}, but .* give each class one"):
+        load_labelled(str(path), size=None)
+
+
 def test_the_val_or_test_file_beside_a_train_file_is_held_out(tmp_path):
     train_path, test_path = tmp_path / "train-00000.parquet", tmp_path / "test.parquet"
     table(train_path)

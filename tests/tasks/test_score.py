@@ -1,9 +1,11 @@
 """`mmfm score`: real pictures get the floor, spoiled ones less, where it should tell."""
 
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,12 +23,14 @@ from mmfm.errors import BadData, BadInput, NotHere
 from mmfm.models.checkpoints import save_denoiser
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.models.ruler import Ruler, RulerConfig, load_ruler, save_ruler
-from mmfm.tasks.generate import chosen, order, write_files
+from mmfm.tasks.generate import Sampling, chosen, order, write_files
 from mmfm.tasks.score import (
+    Drawn,
     Score,
     Yardstick,
     _agreement,
     _labels,
+    _way,
     as_json,
     holds_pictures,
     lines,
@@ -291,7 +295,7 @@ def test_files_score_as_their_pictures_do(
     assert ours.accuracy == theirs.accuracy
     assert (ours.fid, ours.kid) == pytest.approx((theirs.fid, theirs.kid))
     assert (ours.precision, ours.recall) == (theirs.precision, theirs.recall)
-    assert found.what == str(tmp_path / "named") and found.seed is None
+    assert found.what == str(tmp_path / "named") and found.drawn is None
 
     put(real.images, None, tmp_path / "loose")
     loose = score_folder(tmp_path / "loose", "digits", rulers=rulers, device="cpu", count=50)
@@ -345,13 +349,13 @@ def test_folders_are_known_by_what_of_a_label_can_be_a_name_of_theirs(tmp_path: 
     for name in ("Ankle boot", "Bag", "T-shirt_top"):
         (tmp_path / name).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
-    labels = _labels(tmp_path, picture_files(tmp_path).files, clothes)
+    labels = _labels(tmp_path, picture_files(tmp_path).files, [{}] * 3, clothes)
     assert labels is not None and [clothes[n] for n in labels] == ["Ankle boot", "Bag", clothes[0]]
     (tmp_path / "Bag").rename(tmp_path / "Bags")
     with pytest.raises(BadData, match="holds Bags; put pictures into folders named T-shirt_top, T"):
-        _labels(tmp_path, picture_files(tmp_path).files, clothes)
+        _labels(tmp_path, picture_files(tmp_path).files, [{}] * 3, clothes)
     # Of two labels that would be called the same, only the one whose own name it is.
-    labels = _labels(tmp_path, [tmp_path / "a_b" / "1.png"], ("a/b", "a:b", "a_b"))
+    labels = _labels(tmp_path, [tmp_path / "a_b" / "1.png"], [{}], ("a/b", "a:b", "a_b"))
     assert labels is not None and labels.tolist() == [2]
 
 
@@ -371,6 +375,63 @@ def test_files_that_mmfm_sample_has_drawn_know_their_labels(
     put(images[:1], None, tmp_path / "drawn")
     mixed = score_folder(tmp_path / "drawn", "digits", rulers=rulers, device="cpu")
     assert mixed.count == 21 and mixed.readings[0].these.accuracy is None
+
+
+def test_a_folder_says_how_mmfm_sample_has_drawn_it(
+    tmp_path: Path, drawer: Denoiser, rulers: tuple[str, str], real: LabelledPictures
+) -> None:
+    def scored(**how: Any) -> Score:
+        return score_folder(folder, "digits", rulers=rulers[:1], device="cpu", **how)
+
+    folder = tmp_path / "drawn"
+    how = chosen(drawer, steps=2, guidance=1.5, interval=(0.1, 0.9), sampler="ddim")
+    write_files(order(drawer, ["3"], count=12, seed=7, how=how), folder)
+    found = scored()
+    assert found.drawn == Drawn("drawer", how, 7) and found.ways == 1
+    assert "drawn by drawer: ddim, 2 steps, guidance 1.5 from 0.1 to 0.9, seed 7" in lines(found)
+    said = json.loads(as_json(found))
+    told = {"drawn_by": "drawer", "seed": 7, "steps": 2, "guidance": 1.5, "sampler": "ddim"}
+    assert said.items() >= {**told, "interval": [0.1, 0.9], "rescale": 0, "ways": 1}.items()
+    # It's the same where they lie in folders named as labels.
+    (folder / "3").mkdir()
+    for path in folder.glob("*.png"):
+        path.rename(folder / "3" / path.name)
+    assert scored().drawn == found.drawn
+
+    write_files(order(drawer, ["4"], count=12, seed=8, how=how), folder / "4")
+    mixed = scored()
+    assert mixed.drawn is None and mixed.ways == 2
+    assert lines(mixed)[1] == "drawn in several ways: seed, guidance and steps cannot be named"
+    said = json.loads(as_json(mixed))
+    assert said["ways"] == 2 and said["seed"] is said["steps"] is said["guidance"] is None
+    shutil.rmtree(folder / "4")
+    put(real.images[:12], None, folder / "4")
+    assert scored().ways == 2  # one of them is not known
+    shutil.rmtree(folder / "3")
+    unknown = scored()
+    assert unknown.drawn is None and unknown.ways == 0
+    assert "drawn in ways that are not known" in lines(unknown)[1]
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"steps": "many"},
+        {"steps": -2},
+        {"sampler": ["euler"]},
+        {"sampler": "magic"},
+        {"interval": 3},
+        {"interval": [[0], [1]]},
+        {"seed": "7"},
+        {"seed": True},
+        {"model": None},
+    ],
+)
+def test_settings_that_no_order_has_are_not_believed(strange: dict[str, Any]) -> None:
+    known = {"model": "m", "seed": 7, **asdict(Sampling())}
+    assert _way(known) == Drawn("m", Sampling(), 7)
+    assert _way(known | strange) is None
+    assert _way({name: value for name, value in known.items() if name not in strange}) is None
 
 
 def test_a_folder_of_pictures_is_told_from_a_run(tmp_path: Path, rulers: tuple[str, str]) -> None:
@@ -437,6 +498,37 @@ def test_a_model_of_other_pictures_is_refused(drawer: Denoiser, yardstick: Yards
         score(animals, yardstick, count=20, steps=1)
 
 
+def test_a_model_of_some_labels_is_measured_by_the_pictures_of_those(
+    drawer: Denoiser, yardstick: Yardstick, real: LabelledPictures
+) -> None:
+    den = Denoiser(replace(drawer.config, classes=2), ("7", "3")).eval()
+    found = score(den, yardstick, count=20, steps=1, guidance=1.0)
+    assert found.only == ("3", "7") and json.loads(as_json(found))["labels"] == ["3", "7"]
+    assert lines(found)[0].endswith("held against the test part of digits of 3, 7 alone")
+    fewer = yardstick.of(("3", "7"))
+    for part, whole in zip(parts_of(fewer), parts_of(yardstick), strict=True):
+        kept = torch.isin(whole.labels, torch.tensor([3, 7]))
+        assert torch.equal(part.images, whole.images[kept]) and part.names == whole.names
+        assert torch.equal(part.labels, whole.labels[kept])
+    # Real ones of these labels get the floor of these, and copies are known by their own kind.
+    same = fewer.real(20)
+    again = fewer.measure(same.images, same.labels)
+    assert again.readings[0].these == again.readings[0].floor == found.readings[0].floor
+    assert again.neighbours == again.real_neighbours == found.real_neighbours
+    assert found.by_chance == len(fewer.parts.train) / sum(map(len, parts_of(fewer)[::2]))
+    # What was known of the whole is not asked of the part, nor the other way round.
+    assert again.readings[0].floor != yardstick.measure(real.images[:20]).readings[0].floor
+    assert yardstick.of("0123456789") is yardstick and not yardstick.only
+
+    odd = Denoiser(replace(drawer.config, classes=2), ("3", "cat"))
+    with pytest.raises(BadInput, match=r"knows 3, cat, but not 0, 1, 2, 4, .* of digits"):
+        score(odd, yardstick, count=20, steps=1)
+
+
+def parts_of(yardstick: Yardstick) -> tuple[LabelledPictures, ...]:
+    return yardstick.parts.train, yardstick.parts.apart, yardstick.parts.test
+
+
 # --- the command --------------------------------------------------------------------------------
 
 
@@ -460,7 +552,8 @@ def test_the_command_prints_a_table_or_one_line_of_json(
     folder = [str(tmp_path / "pictures"), "--data", "digits", "--ruler", rulers[0]]
     said = CliRunner().invoke(APP, [*folder, "--json", "--device", "cpu"])
     told = json.loads(said.stdout)
-    assert told["count"] == 20 and "steps" not in told
+    assert told["count"] == 20 and told["ways"] == 0
+    assert [told[name] for name in ("seed", "steps", "guidance", "sampler")] == [None] * 4
 
 
 @pytest.mark.parametrize(
