@@ -466,7 +466,7 @@ def score(
             f"{data.data} holds apart for the floor"
         )
     labels = data.real(count).labels if den.config.classes else None
-    wanted = None if labels is None else _own_numbers(den, labels, test.names)
+    wanted = None if labels is None else [test.names[label] for label in labels.tolist()]
     asked = order(den, wanted, count=count, seed=seed, how=how, warn=warn)
     tell = show("drawing")
 
@@ -492,12 +492,6 @@ def _shared(
             "can be scored on the data that it learned from"
         )
     return [name for name in names if name in known]
-
-
-def _own_numbers(den: Denoiser, labels: Int64[Tensor, " n"], names: Sequence[str]) -> list[int]:
-    """The numbers under which the model knows the data's labels."""
-    known = names_of(den)
-    return [known.index(names[label]) for label in labels.tolist()]
 
 
 def score_pictures(
