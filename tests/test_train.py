@@ -138,6 +138,30 @@ def test_another_seed_gives_other_weights(tmp_path: Path, unbroken: dict[str, Te
     assert not same_bits(weights, unbroken)
 
 
+def test_any_whole_number_is_a_seed_as_the_nanoseconds_of_a_clock_are(tmp_path: Path) -> None:
+    first, second = (
+        run_to_end(tmp_path / str(seed), plan=replace(PLAN, seed=seed))[0]
+        for seed in (1_763_838_103_123_456_789, 10**30)
+    )
+    assert not same_bits(first, second)
+
+
+@pytest.mark.parametrize("seed", [0, 3, -3, 9_000_000_000_000])
+def test_what_a_seed_shuffles_stays_as_it_was_when_earlier_runs_began(seed: int) -> None:
+    seen: list[Tensor] = []
+
+    class Watched(Noisy):
+        def batch(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
+            seen.append(index)
+            return super().batch(index, epoch, seed)
+
+    plan = replace(PLAN, steps=2, batch=50, seed=seed)
+    list(fit(small_model(), Watched(), squared_error, plan))
+    orders = [torch.Generator().manual_seed(seed * 1_000_003 + epoch) for epoch in (0, 1)]
+    for index, order in zip(seen[-2:], orders, strict=True):
+        assert torch.equal(index, torch.randperm(50, generator=order))
+
+
 class Killed(BaseException):
     """Stands for a kill: nothing of the process runs after it."""
 

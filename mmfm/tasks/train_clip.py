@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
-from mmfm.data.draws import uniform
+from mmfm.data.draws import generator, uniform
 from mmfm.data.labelled import augment, description
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
@@ -259,7 +259,7 @@ def build(
     except TypeError as error:
         raise BadInput(f"the recipe's [model] does not fit a CLIP ({error})") from error
     model = CLIP(config, Preprocessing((height, width), half, half), tokenizer)
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 

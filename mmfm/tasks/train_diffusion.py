@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmfm import plot
 from mmfm.data import digits
 from mmfm.data.decode import Sides
-from mmfm.data.draws import key
+from mmfm.data.draws import generator, key
 from mmfm.data.labelled import (
     KNOWN,
     NO_LABEL,
@@ -310,7 +310,7 @@ def _begin(recipe: DiffusionRecipe, pictures: LabelledPictures, begun: Denoiser 
 
 def _fresh(config: DenoiserConfig, pictures: LabelledPictures, recipe: DiffusionRecipe) -> Denoiser:
     model = Denoiser(config, pictures.names, asdict(recipe.sampling))
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.data.decode import check_size
-from mmfm.data.draws import key
+from mmfm.data.draws import generator, key
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.diffusion import objectives
@@ -307,7 +307,7 @@ def _build(recipe: DrawRecipe, lesson: Lesson, begun: Denoiser | None = None) ->
     except TypeError as error:
         raise BadInput(f"the recipe's [model] does not fit a denoiser ({error})") from error
     model = Denoiser(config, mixture.drawers, asdict(recipe.sampling), reads=recipe.clip)
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 

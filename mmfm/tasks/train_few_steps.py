@@ -21,7 +21,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from mmfm.data.draws import normal, uniform
+from mmfm.data.draws import generator, normal, uniform
 from mmfm.data.labelled import KNOWN, Augment, LabelledPictures, Parts, described, load_parts
 from mmfm.diffusion import few_steps
 from mmfm.diffusion.course import course
@@ -277,7 +277,7 @@ def _taken_on(recipe: FewStepsRecipe) -> tuple[Denoiser, Sampling]:
         guidable=teacher.guidable,
         taught=recipe.taught,
     )
-    student.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    student.reset(generator(recipe.plan.seed))
     student.load_state_dict(student.state_dict() | teacher.state_dict())
     return student, how
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from mmfm.data.draws import uniform
+from mmfm.data.draws import generator, uniform
 from mmfm.data.labelled import (
     KNOWN,
     LabelledPictures,
@@ -207,7 +207,7 @@ def _build(recipe: RulerRecipe, pictures: _Pictures) -> Ruler:
         return _begin_with(begun, (height, width, channels), names, recipe.start)
     fixed: dict[str, Any] = {"image_size": height, "channels": channels, "classes": len(names)}
     ruler = Ruler(RulerConfig(**{**recipe.model, **fixed}), names)
-    ruler.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    ruler.reset(generator(recipe.plan.seed))
     return ruler
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.data import digits
-from mmfm.data.draws import uniform
+from mmfm.data.draws import generator, uniform
 from mmfm.data.labelled import KNOWN, LabelledPictures, augment, described, load_labelled
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
@@ -189,7 +189,7 @@ def _build(recipe: VitRecipe, pictures: _Pictures, begun: ViT | None = None) -> 
     except TypeError as error:
         raise BadInput(f"the recipe's [model] does not fit a ViT ({error})") from error
     model = ViT(config, Preprocessing((height, width), half, half), names)
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 
