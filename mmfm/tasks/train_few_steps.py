@@ -39,7 +39,7 @@ from mmfm.models.checkpoints import (
 from mmfm.models.denoiser import Denoiser
 from mmfm.recipes import check_types
 from mmfm.reports import Report, drawn_reports
-from mmfm.runs import Run, absolute, check_unchanged, of_another_version
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.tasks import generate
 from mmfm.tasks.generate import JUMP, Sampling
 from mmfm.tasks.train_diffusion import (
@@ -227,23 +227,23 @@ def resume_few_steps(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "few-steps") as run:
         try:
             recipe = FewStepsRecipe.of(settings["recipe"])
-            data, then = str(settings["data"]), dict(settings["pictures"])
             # A run of before its student was kept begins as it began then.
             begun = _begun(settings) if "model" in settings else None
         except (KeyError, TypeError, ValueError) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        data = run.data_now(data, known=KNOWN)
         # The weights are in the checkpoint, the teacher's too; without one it begins again.
         if begun is None or not run.checkpoint.is_file():
             begun = _taken_on(recipe)
         student, how = begun
         parts = load_parts(data, size=student.config.image_size, sides=SIDES, progress=progress)
-        check_unchanged(out, data, then, described(parts.train))
+        run.go_on_with(data, described(parts.train))
         if not run.checkpoint.is_file():
             _check_untold(student, parts.train, recipe)
         yield from _train(run, parts, _School(recipe, student, how, parts.train, where), stop)

@@ -42,7 +42,7 @@ from mmfm.models.ruler import (
 )
 from mmfm.recipes import Recipe, check_types, read_sources
 from mmfm.reports import Report, Scores, reports
-from mmfm.runs import Run, absolute, check_unchanged, of_another_version
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -94,11 +94,10 @@ def train_ruler(
     ruler = _build(recipe, pictures)
     shown = _shown(pictures, recipe, ruler, torch.device("cpu"))
     shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
-    known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
     settings = {
         "mmfm": 1,
         "train": "ruler",
-        "data": absolute(data, known=known),
+        "data": absolute(data, known=_known(recipe)),
         "pictures": _described(pictures),
         "model": ruler_settings(ruler),
         "recipe": recipe.plain(),
@@ -117,18 +116,18 @@ def resume_ruler(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "ruler") as run:
         try:
             recipe = RulerRecipe.of(settings["recipe"])
-            data, then = str(settings["data"]), dict(settings["pictures"])
             begun = ruler_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        data = run.data_now(data, known=_known(recipe))
         pictures = _load(data, recipe, progress)
-        check_unchanged(out, data, then, _described(pictures))
+        run.go_on_with(data, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         ruler = begun if run.checkpoint.is_file() else _build(recipe, pictures)
         yield from _train(run, ruler, pictures, recipe, where, stop)
@@ -153,6 +152,11 @@ def what_for(out: Path) -> tuple[str, str]:
         f"from mmfm.models.ruler import load_ruler; load_ruler({str(out)!r})  # in Python",
         "the ruler names what its sources show, and so can judge who was taught to draw that",
     )
+
+
+def _known(recipe: RulerRecipe) -> tuple[str, ...]:
+    """Data that are no path; several sources lie in a folder, however it is called."""
+    return () if recipe.sources else KNOWN
 
 
 def _load(data: str, recipe: RulerRecipe, progress: Callable[[int, int], None] | None) -> _Pictures:

@@ -462,7 +462,11 @@ def test_a_run_is_not_gone_on_with_on_other_pictures(tmp_path: Path, tiny: Path)
     with pytest.raises(BadRun, match=r"data is not what it was: .* put it back"):
         next(resume_vit(tmp_path / "run", device="cpu"))
     bar.write_bytes(kept)
-    assert next(resume_vit(tmp_path / "run", device="cpu")).step.number == 2
+    moved = (tmp_path / "data").rename(tmp_path / "moved")  # what has only moved has not changed
+    steps = resume_vit(tmp_path / "run", data=str(moved), device="cpu")
+    assert next(steps).step.number == 2
+    steps.close()
+    assert next(resume_vit(tmp_path / "run", device="cpu")).step.number == 3
 
 
 def test_digits_are_no_folder_of_that_name_but_that_of_several_sources_is_one(
