@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -73,8 +74,8 @@ class Run:
         settings = cls.read_settings(folder)
         if (own := settings.get("train")) != kind:
             raise BadRun(
-                f"{folder} is a run of {own!r}, not of {kind!r}; mmfm train {own} --out {folder} "
-                "--resume goes on with it"
+                f"{folder} is a run of {own!r}, not of {kind!r}; mmfm train {own} --out "
+                f"{shlex.quote(str(folder))} --resume goes on with it"
             )
         if Team.of_this_process().rank > 0:
             return cls(folder, settings, None, resumed=True)
@@ -117,7 +118,7 @@ class Run:
     def data_now(self, named: str | None, *, known: Collection[str] = ()) -> str:
         """Where the data lie: where they lay, unless the person has `named` where they lie now.
 
-        What is `known` by its name does not move. Whether they are the same data, `go_on_with` sees.
+        What is `known` by its name does not move. Whether the data are the same `go_on_with` sees.
         """
         then = self.settings.get("data")
         if not isinstance(then, str):
@@ -303,7 +304,9 @@ class State:
                 about = json.loads(file.metadata()["mmfm"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{run.checkpoint}: not a whole checkpoint ({error})") from error
+            raise BadRun(
+                f"{run.checkpoint}: not a whole checkpoint ({error}); {_instead(run)}"
+            ) from error
         try:
             for kind, module in self._modules():
                 module.load_state_dict(_under(kind, tensors), strict=True)
@@ -323,6 +326,14 @@ class State:
     def _modules(self) -> list[tuple[str, nn.Module]]:
         averaged = [] if self.averaged is None else [("averaged", self.averaged)]
         return [("model", self.model), *averaged]
+
+
+def _instead(run: Run) -> str:
+    """What can be done where the checkpoint is damaged; a student of few steps begins anew."""
+    if run.settings.get("train") == "few-steps" or not (run.folder / "model.safetensors").is_file():
+        return "name another folder for a new run"
+    start = f"--start {shlex.quote(str(run.folder))}"
+    return f"a new run in another folder may begin with the model that lies beside it, {start}"
 
 
 def _under(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -309,8 +309,18 @@ def test_a_checkpoint_that_was_cut_short_is_named(tmp_path: Path) -> None:
     run_to_end(tmp_path / "run", leave_at=6)
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(BadRun, match="not a whole checkpoint"):
+    with pytest.raises(BadRun, match=r"not a whole checkpoint.*; name another folder"):
         run_to_end(tmp_path / "run", resume=True)
+    (tmp_path / "run" / "model.safetensors").touch()
+    with pytest.raises(BadRun, match=r"may begin with the model .* --start .*run$"):
+        run_to_end(tmp_path / "run", resume=True)
+    student = json.dumps({"train": "few-steps"})  # which no training takes on
+    (tmp_path / "run" / "run.json").write_text(student)
+    with (
+        Run.resume(tmp_path / "run", "few-steps") as run,
+        pytest.raises(BadRun, match="name another folder"),
+    ):
+        next(fit(small_model(), Noisy(), squared_error, PLAN, run=run))
 
 
 def test_a_half_run_folder_is_named(tmp_path: Path) -> None:

@@ -424,6 +424,15 @@ def test_what_is_known_by_name_is_no_folder_of_that_name(
         assert tiny.changed({}, start=name).start == start
 
 
+def test_the_command_that_draws_can_be_copied_whatever_the_folder_is_called(
+    tmp_path: Path, tiny_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my run"
+    arguments = ("--data", "digits", "--out", out, "--recipe", tiny_file, "--steps", 1)
+    assert cli.main(["train", "diffusion", *map(str, arguments)]) == 0
+    assert f"mmfm sample '{out}' --out grid.png" in capsys.readouterr().out
+
+
 def test_ctrl_c_leaves_a_whole_folder_and_says_how_to_go_on(
     tmp_path: Path, tiny_file: Path
 ) -> None:
@@ -711,8 +720,10 @@ def test_a_half_there_folder_and_a_run_of_another_kind_are_named(
     (out / "run.json").write_text(text)
     checkpoint = out / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(BadRun, match="not a whole checkpoint"):
+    with pytest.raises(BadRun, match=r"not a whole checkpoint.* --start .*run$"):
         next(resume_diffusion(out, device="cpu"))
+    again = tiny.changed({"steps": 1}, start=str(out))  # as that says
+    assert len(list(train_diffusion("digits", tmp_path / "again", again, device="cpu"))) == 1
 
 
 @pytest.mark.parametrize(
