@@ -8,6 +8,7 @@ from, so that it can judge a denoiser with which it has no picture in common.
 
 import copy
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,15 +137,16 @@ def resume_ruler(
 def what_for(out: Path) -> tuple[str, str]:
     """What the ruler of a run can be used for: a command to try, and what that does."""
     settings = Run.read_settings(out)
-    data, sources = settings["data"], RulerRecipe.of(settings["recipe"]).sources
+    sources = RulerRecipe.of(settings["recipe"]).sources
+    data, ruler = shlex.quote(settings["data"]), shlex.quote(str(out))
     if not sources:
         return (
-            f"mmfm score RUN --data {data} --ruler {out}",
+            f"mmfm score RUN --data {data} --ruler {ruler}",
             "the ruler measures how good the pictures are that a RUN of mmfm train diffusion draws",
         )
     if sources == read_sources("emoji-to-judge"):
         return (
-            f"python benchmarks/emoji_nano.py --data {data} --judge {out} --model RUN",
+            f"python benchmarks/emoji_nano.py --data {data} --judge {ruler} --model RUN",
             "the ruler tells whether a RUN of mmfm train draw draws the emoji that it is asked "
             "for; benchmarks/ lies in a checkout of mmfm",
         )

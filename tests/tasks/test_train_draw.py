@@ -400,12 +400,12 @@ def test_a_run_that_was_left_goes_on_to_the_same_weights(
 def test_the_command_trains_and_resumes(
     tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
+    out = tmp_path / "my run"
     given = ("--data", world / "data", "--recipe", world / "tiny.toml", "--clip", world / "clip")
     status = cli.main(["train", "draw", *map(str, (*given, "--out", out, "--steps", 2))])
     said = capsys.readouterr()
     assert status == 0, said.err
-    assert f'mmfm sample {out} --prompt "red heart" --out grid.png' in said.out
+    assert f"""mmfm sample '{out}' --prompt "red heart" --out grid.png""" in said.out
     assert "computing in fp32" in said.err and "pictures/s" in said.out
     again = ["train", "draw", "--out", str(out), "--resume", "--steps", "3"]
     assert cli.main([*again, "--data", str(world / "data")]) == 0, capsys.readouterr().err

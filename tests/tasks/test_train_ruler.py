@@ -362,15 +362,15 @@ def test_a_finished_run_without_its_metrics_is_made_good(tmp_path: Path, tiny: P
 
 
 def test_the_command_trains_and_resumes(tmp_path: Path, tiny: Path) -> None:
-    out = str(tmp_path / "run")
+    out = str(tmp_path / "my run")
     said = CliRunner().invoke(
         APP, ["--data", "digits", "--out", out, "--recipe", str(tiny), "--device", "cpu"]
     )
     assert said.exit_code == 0, said.output
-    assert f"mmfm score RUN --data digits --ruler {out}" in said.output
+    assert f"mmfm score RUN --data digits --ruler '{out}'" in said.output
     again = CliRunner().invoke(APP, ["--out", out, "--resume", "--steps", "14", "--device", "cpu"])
     assert again.exit_code == 0, again.output
-    assert f"mmfm score RUN --data digits --ruler {out}" in again.output
+    assert f"mmfm score RUN --data digits --ruler '{out}'" in again.output
     wrong = CliRunner().invoke(APP, ["--out", out, "--resume", "--seed", "3"])
     assert isinstance(wrong.exception, BadInput) and "--seed" in str(wrong.exception)
     nothing = CliRunner().invoke(APP, ["--out", str(tmp_path / "other")])

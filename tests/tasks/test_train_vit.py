@@ -120,9 +120,10 @@ def test_training_sees_pictures_as_the_finished_model_does(tmp_path: Path, tiny:
 def test_class_folders_train_and_what_cannot_be_read_is_named(tmp_path: Path, tiny: Path) -> None:
     draw_class_folders(tmp_path / "data")
     (tmp_path / "data" / "bar" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
-    data, out = tmp_path / "data", tmp_path / "run"
+    data, out = tmp_path / "data", tmp_path / "my run"
     done = run_command("train", "vit", "--data", data, "--out", out, "--recipe", tiny, "--size", 16)
     assert done.returncode == 3
+    assert f"mmfm demo patches --model '{out}'" in done.stdout
     assert done.stderr.count("torn.jpg") == 1
     assert done.stderr.count("pictures left out") == 2
     assert "Traceback" not in done.stderr
