@@ -4,6 +4,7 @@ Shared by the commands that take a while; a page has its own ways.
 """
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -203,7 +204,7 @@ class TrainingScreen:
             print(f"{self.out} is finished already; --steps or --minutes make it longer")
         elif not self._finished():
             print(f"stopped at step {self.last.step.number}; go on with", flush=True)
-            print(f"  {self.command} --out {self.out} --resume")
+            print(f"  {self.command} --out {shlex.quote(str(self.out))} --resume")
         else:
             if self.looked is not None:
                 print(_scores(self.looked))

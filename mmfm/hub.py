@@ -17,6 +17,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import sys
 import threading
 import urllib.error
@@ -261,6 +262,11 @@ def in_folder(
         if path is not None:
             weights = _shards(path) if path.suffix == ".json" else (path,)
             return Found(name, origin, folder, weights, layout)
+    if (folder / "run.json").is_file() and (kind := _read_json(folder / "run.json").get("train")):
+        raise NotHere(
+            f"{name}: a run that has no model yet; mmfm train {kind} --out "
+            f"{shlex.quote(str(folder))} --resume goes on with it"
+        )
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
     stock = " (or diffusers' diffusion_pytorch_model)" if layouts is FOR_DENOISER else ""
     raise NotHere(

@@ -7,6 +7,7 @@ memory.finish()
 """
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -175,7 +176,8 @@ def _stored(
     try:
         store = Store(folder)
         if folder is not None and not store.models():
-            raise NotHere(f"{folder}: there is no store; mmfm index DIR --store {folder} makes one")
+            make = f"mmfm index DIR --store {shlex.quote(str(folder))}"
+            raise NotHere(f"{folder}: there is no store; {make} makes one")
         return stored_rows(store, clip, files, exact=exact)
     except MmfmError as error:
         if folder is not None:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmfm.errors import BadInput, BadRun, InUse, OutOfSpace
+from mmfm.errors import BadInput, BadRun, InUse, NotHere, OutOfSpace
 from mmfm.files import FULL, write_whole
 from mmfm.team import Team
 
@@ -73,16 +74,16 @@ class Run:
         settings = cls.read_settings(folder)
         if (own := settings.get("train")) != kind:
             raise BadRun(
-                f"{folder} is a run of {own!r}, not of {kind!r}; mmfm train {own} --out {folder} "
-                "--resume goes on with it"
+                f"{folder} is a run of {own!r}, not of {kind!r}; mmfm train {own} --out "
+                f"{shlex.quote(str(folder))} --resume goes on with it"
             )
         if Team.of_this_process().rank > 0:
             return cls(folder, settings, None, resumed=True)
         return cls(folder, settings, cls._locked(folder), resumed=True)
 
     @staticmethod
-    def read_settings(folder: Path, *, data: str | None = None) -> dict[str, Any]:
-        """What a run folder says it is; who names `data` must mean those it was trained on."""
+    def read_settings(folder: Path) -> dict[str, Any]:
+        """What a run folder says it is."""
         path = folder / "run.json"
         if not path.is_file():
             half = (folder / "checkpoint.safetensors").exists()
@@ -98,10 +99,6 @@ class Run:
             ) from error
         if not isinstance(settings, dict):
             raise BadRun(f"{path}: does not describe a run")
-        if data is not None and settings.get("data") not in (data, absolute(data)):
-            raise BadRun(
-                f"{folder} was trained on {settings.get('data')}, not on {data}; leave out --data"
-            )
         return settings
 
     @staticmethod
@@ -117,6 +114,51 @@ class Run:
         except OSError as error:
             raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
         return lock
+
+    def data_now(self, named: str | None, *, known: Collection[str] = ()) -> str:
+        """Where the data lie: where they lay, unless the person has `named` where they lie now.
+
+        What is `known` by its name does not move. Whether the data are the same `go_on_with` sees.
+        """
+        then = self.settings.get("data")
+        if not isinstance(then, str):
+            raise of_another_version(self.folder, KeyError("data"))
+        now = then if named is None else absolute(named, known=known)
+        if now != then and (now in known or then in known):
+            raise BadRun(f"{self.folder} was trained on {then}, not on {named}; leave out --data")
+        if now not in known and not Path(now).exists():
+            gone = "which is gone" if now == then else f"and there is no {now}"
+            raise NotHere(
+                f"{self.folder} was trained on {then}, {gone}; put it back, or say with --data "
+                "where it lies now"
+            )
+        return now
+
+    def go_on_with(
+        self,
+        data: str,
+        pictures: Mapping[str, Any],
+        told: Callable[[Mapping[str, Any]], str] | None = None,
+    ) -> None:
+        """Go on with the pictures that the run began with, and write down where they lie now.
+
+        `pictures` is what is known of them, as `labelled.described` tells it; `told` says that to
+        a person.
+        """
+        told = told or _told
+        if pictures != self.settings.get("pictures"):
+            try:
+                then = told(self.settings["pictures"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise of_another_version(self.folder, error) from error
+            began = self.settings["data"]
+            raise BadRun(
+                f"{self.folder}: {data} is not what {'it' if data == began else began} was: {then} "
+                f"to learn from then, {told(pictures)} now; put it back, or start a new run"
+            )
+        if self.writable and data != self.settings["data"]:
+            self.settings["data"] = data
+            self._write_settings()
 
     def go_on_by(self, plan: Mapping[str, Any]) -> None:
         """Write down by which plan the run goes on, for whoever goes on with it after that."""
@@ -204,17 +246,9 @@ def of_another_version(out: Path, error: Exception) -> BadRun:
     """What is said of a run whose run.json lacks something that going on takes."""
     what = f"no {error}" if isinstance(error, KeyError) else str(error)
     return BadRun(
-        f"{out}: its run.json is of another version ({what}); name another folder for a new run"
+        f"{out}: its run.json is damaged or of another version ({what}); name another folder for a "
+        "new run"
     )
-
-
-def check_unchanged(out: Path, data: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """A run goes on with the pictures that it began with; `labelled.described` tells which."""
-    if now != then:
-        raise BadRun(
-            f"{out}: {data} is not what it was: {_told(then)} to learn from then, {_told(now)} "
-            "now; put it back, or start a new run"
-        )
 
 
 def _told(pictures: Mapping[str, Any]) -> str:
@@ -270,7 +304,9 @@ class State:
                 about = json.loads(file.metadata()["mmfm"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadRun(f"{run.checkpoint}: not a whole checkpoint ({error})") from error
+            raise BadRun(
+                f"{run.checkpoint}: not a whole checkpoint ({error}); {_instead(run)}"
+            ) from error
         try:
             for kind, module in self._modules():
                 module.load_state_dict(_under(kind, tensors), strict=True)
@@ -290,6 +326,14 @@ class State:
     def _modules(self) -> list[tuple[str, nn.Module]]:
         averaged = [] if self.averaged is None else [("averaged", self.averaged)]
         return [("model", self.model), *averaged]
+
+
+def _instead(run: Run) -> str:
+    """What can be done where the checkpoint is damaged; a student of few steps begins anew."""
+    if run.settings.get("train") == "few-steps" or not (run.folder / "model.safetensors").is_file():
+        return "name another folder for a new run"
+    start = f"--start {shlex.quote(str(run.folder))}"
+    return f"a new run in another folder may begin with the model that lies beside it, {start}"
 
 
 def _under(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

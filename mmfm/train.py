@@ -22,6 +22,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmfm.data.draws import generator
 from mmfm.errors import BadInput, BadRun
 from mmfm.machine import ThreadWatch, bf16_is_fast
 from mmfm.optimizers import Muon, make_optimizers
@@ -326,9 +327,9 @@ class _Batches:
     def _order(self, epoch: int) -> Int64[Tensor, " n"]:
         """Every example once, in an order of this epoch's own."""
         if epoch not in self.orders:
-            generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + epoch)
             self.orders = {e: order for e, order in self.orders.items() if e >= epoch - 1}
-            self.orders[epoch] = torch.randperm(len(self.examples), generator=generator)
+            shuffle = generator(self.plan.seed * 1_000_003 + epoch)
+            self.orders[epoch] = torch.randperm(len(self.examples), generator=shuffle)
         return self.orders[epoch]
 
 

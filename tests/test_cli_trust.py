@@ -52,11 +52,17 @@ MODEL = ("--model", "clip-shapes")
 def test_what_evaluate_fits_is_taken_by_classify(
     drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    saved, report = tmp_path / "c.json", tmp_path / "report.html"
+    saved, report = tmp_path / "my c.json", tmp_path / "report.html"
     wish = ("evaluate", drawn / "mine", "--other", drawn / "other", "--save", saved)
     status, out, err = run(*wish, "--html", report, *MODEL, capsys=capsys)
     assert (status, err) == (0, "")
-    for told in ("accuracy", "calibration error", "AUROC", "red circle", f"--calibration {saved}"):
+    for told in (
+        "accuracy",
+        "calibration error",
+        "AUROC",
+        "red circle",
+        f"--calibration '{saved}'",
+    ):
         assert told in out
     assert "<table" in report.read_text(encoding="utf-8")
     # The labels need not be written again.

@@ -1,10 +1,14 @@
 """Long work tells how far it is, how fast it goes and what is left; a stop stops it."""
 
+import shlex
 import signal
+from pathlib import Path
 
 import pytest
 
-from mmfm.faces import Pace, stopping
+from mmfm.faces import Pace, TrainingScreen, stopping
+from mmfm.reports import Report
+from mmfm.train import Step
 
 
 def test_a_pace_is_told_when_it_is_known_and_not_before():
@@ -39,3 +43,14 @@ def test_a_stop_is_a_question_to_who_asks_it_and_breaks_what_does_not(kind: sign
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(kind)
     assert signal.getsignal(kind) == before
+
+
+def test_the_command_that_goes_on_can_be_copied_whatever_the_folder_is_called(
+    capsys: pytest.CaptureFixture[str],
+):
+    out = Path("runs of 'mine'; $HOME")
+    screen = TrainingScreen("mmfm train vit", out, bool, use="", live=False, silent=False)
+    screen.show(Report(Step(3, 1.0, 0.1, 9.0, 1.0, 1.0, progress=0.5, epoch=1.0), {}, 0))
+    screen.conclude()
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(command) == ["mmfm", "train", "vit", "--out", str(out), "--resume"]

@@ -809,6 +809,17 @@ def test_an_empty_folder_says_that_it_is_empty(tmp_path: Path):
         hub.find(str(tmp_path))
 
 
+def test_a_run_without_a_model_names_the_command_that_goes_on_with_it(tmp_path: Path):
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "run.json").write_text('{"train": "diffusion"}')
+    line = rf"has no model yet; mmfm train diffusion --out '{run}' --resume goes on"
+    with pytest.raises(NotHere, match=line):
+        hub.find(str(run), hub.FOR_DENOISER)
+    (run / "model.safetensors").touch()  # with one it is a folder as any other
+    assert hub.find(str(run), hub.FOR_DENOISER).weights == (run / "model.safetensors",)
+
+
 def test_settings_are_a_json_object_or_none(tmp_path: Path):
     found = hub.in_folder(checkpoint(tmp_path, **{"config.json": '{"a": 1}'}), "x")
     assert found.settings() == {"a": 1}

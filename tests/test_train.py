@@ -138,6 +138,30 @@ def test_another_seed_gives_other_weights(tmp_path: Path, unbroken: dict[str, Te
     assert not same_bits(weights, unbroken)
 
 
+def test_any_whole_number_is_a_seed_as_the_nanoseconds_of_a_clock_are(tmp_path: Path) -> None:
+    first, second = (
+        run_to_end(tmp_path / str(seed), plan=replace(PLAN, seed=seed))[0]
+        for seed in (1_763_838_103_123_456_789, 10**30)
+    )
+    assert not same_bits(first, second)
+
+
+@pytest.mark.parametrize("seed", [0, 3, -3, 9_000_000_000_000])
+def test_what_a_seed_shuffles_stays_as_it_was_when_earlier_runs_began(seed: int) -> None:
+    seen: list[Tensor] = []
+
+    class Watched(Noisy):
+        def batch(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
+            seen.append(index)
+            return super().batch(index, epoch, seed)
+
+    plan = replace(PLAN, steps=2, batch=50, seed=seed)
+    list(fit(small_model(), Watched(), squared_error, plan))
+    orders = [torch.Generator().manual_seed(seed * 1_000_003 + epoch) for epoch in (0, 1)]
+    for index, order in zip(seen[-2:], orders, strict=True):
+        assert torch.equal(index, torch.randperm(50, generator=order))
+
+
 class Killed(BaseException):
     """Stands for a kill: nothing of the process runs after it."""
 
@@ -285,8 +309,18 @@ def test_a_checkpoint_that_was_cut_short_is_named(tmp_path: Path) -> None:
     run_to_end(tmp_path / "run", leave_at=6)
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(BadRun, match="not a whole checkpoint"):
+    with pytest.raises(BadRun, match=r"not a whole checkpoint.*; name another folder"):
         run_to_end(tmp_path / "run", resume=True)
+    (tmp_path / "run" / "model.safetensors").touch()
+    with pytest.raises(BadRun, match=r"may begin with the model .* --start .*run$"):
+        run_to_end(tmp_path / "run", resume=True)
+    student = json.dumps({"train": "few-steps"})  # which no training takes on
+    (tmp_path / "run" / "run.json").write_text(student)
+    with (
+        Run.resume(tmp_path / "run", "few-steps") as run,
+        pytest.raises(BadRun, match="name another folder"),
+    ):
+        next(fit(small_model(), Noisy(), squared_error, PLAN, run=run))
 
 
 def test_a_half_run_folder_is_named(tmp_path: Path) -> None:

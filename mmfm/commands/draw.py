@@ -1,5 +1,6 @@
 """`mmfm train draw`: a model that draws what is said."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -55,7 +56,7 @@ def train_draw(
     changes = plan_changes(minutes, steps, seed, threads, precision)
     fixed = {"recipe": recipe, "clip": clip, "size": size, "start": start, "seed": seed}
     fixed |= {"precision": precision}
-    use = f'mmfm sample {out} --prompt "red heart" --out grid.png'
+    use = f'mmfm sample {shlex.quote(str(out))} --prompt "red heart" --out grid.png'
     also = f"how it learned: {out / 'learning.gif'}, how it draws: {out / 'steps.gif'}"
     command = "mmfm train draw"
     with stopping() as stop, show_training(command, out, stop, use=use, also=also) as screen:

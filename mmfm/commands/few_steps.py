@@ -1,5 +1,6 @@
 """`mmfm train few-steps`: a model that draws in one step or two."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -60,7 +61,7 @@ def train_few_steps(
     changes = plan_changes(minutes, steps, seed, threads, precision)
     fixed = {"from": from_, "method": method, "recipe": recipe, "seed": seed}
     fixed |= {"precision": precision}
-    use = f"mmfm sample {out} --out grid.png"
+    use = f"mmfm sample {shlex.quote(str(out))} --out grid.png"
     also = f"how it learned: {out / 'learning.gif'}, how it draws: {out / 'steps.gif'}"
     command = "mmfm train few-steps"
     with stopping() as stop, show_training(command, out, stop, use=use, also=also) as screen:

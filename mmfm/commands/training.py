@@ -1,5 +1,6 @@
 """`mmfm train`: a model of one's own."""
 
+import shlex
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -69,7 +70,7 @@ def train_vit(
 
     changes = plan_changes(minutes, steps, seed, threads, precision)
     fixed = {"recipe": recipe, "size": size, "start": start, "seed": seed, "precision": precision}
-    use = f"mmfm demo patches --model {out}"
+    use = f"mmfm demo patches --model {shlex.quote(str(out))}"
     with stopping() as stop, show_training("mmfm train vit", out, stop, use=use) as screen:
         if resume:
             refuse_to_change(fixed)
@@ -187,7 +188,7 @@ def train_diffusion(
 
     changes = plan_changes(minutes, steps, seed, threads, precision)
     fixed = {"recipe": recipe, "size": size, "start": start, "seed": seed, "precision": precision}
-    use = f"mmfm sample {out} --out grid.png"
+    use = f"mmfm sample {shlex.quote(str(out))} --out grid.png"
     also = f"how it learned: {out / 'learning.gif'}, how it draws: {out / 'steps.gif'}"
     command = "mmfm train diffusion"
     with stopping() as stop, show_training(command, out, stop, use=use, also=also) as screen:

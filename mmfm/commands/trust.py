@@ -1,5 +1,6 @@
 """`mmfm evaluate`, `adapt` and `explain`: how far an answer can be trusted, and why it is given."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -79,7 +80,8 @@ def evaluate(
     if save is not None:
         if found.calibration is None:
             raise BadData(f"{folder}: too few pictures to fit anything; {save} is not written")
-        print(f"{save}: the calibration; use it as mmfm classify PATH --calibration {save}")
+        told = shlex.quote(str(save))
+        print(f"{save}: the calibration; use it as mmfm classify PATH --calibration {told}")
     raise typer.Exit(3 if found.unreadable else 0)
 
 
@@ -118,7 +120,7 @@ def adapt(
     found.adapter.save(save)
     for line in found.lines():
         print(printable(line))
-    print(f"{save}: use it as mmfm classify PATH --adapter {save}")
+    print(f"{save}: use it as mmfm classify PATH --adapter {shlex.quote(str(save))}")
     raise typer.Exit(3 if found.unreadable else 0)
 
 

@@ -52,6 +52,14 @@ def normal(
     return torch.from_numpy(out[:, :count].copy())
 
 
+def generator(seed: int) -> torch.Generator:
+    """A generator of torch's with any seed; beyond 64 bits, which are all it has, it wraps around.
+
+    A seed below 0 gives the numbers that torch itself gives for it.
+    """
+    return torch.Generator().manual_seed(seed & _MASK)
+
+
 def key(seed: int, epoch: int, index: int, stream: int = 0) -> int:
     """Make one number of an address, to seed a generator where very many numbers are wanted.
 

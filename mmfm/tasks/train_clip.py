@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
-from mmfm.data.draws import uniform
+from mmfm.data.draws import generator, uniform
 from mmfm.data.labelled import augment, description
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
@@ -30,7 +30,7 @@ from mmfm.models.tokenizer import Tokenizer, learn
 from mmfm.models.vit import ViTConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, Scores, reports
-from mmfm.runs import Run, absolute, check_unchanged, of_another_version
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -119,7 +119,6 @@ def train_clip(
     begun = recipe.begun(load_clip, _BEGINNINGS)
     pictures, held_out = _load(pairs, recipe, progress)
     asked, recipe = recipe.plan.batch, _within(recipe, len(pictures), pairs.data)
-    known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
     # A recipe that cannot be carried out must not leave a folder behind.
     model = build(recipe, pictures, begun=begun)
     one = torch.tensor([0])
@@ -127,7 +126,7 @@ def train_clip(
     settings = {
         "mmfm": 1,
         "train": "clip",
-        **pairs.plain(known),
+        **pairs.plain(_known(recipe)),
         "pictures": _described(pictures),
         "model": clip_settings(model),
         "recipe": recipe.plain(),
@@ -157,29 +156,30 @@ def resume_clip(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "clip") as run:
         try:
             recipe = ClipRecipe.of(settings["recipe"])
-            names = settings["names"]
-            pairs = Pairs(
-                str(settings["data"]),
-                tuple(settings["text"]),
-                None if names is None else Path(names),
-            )
-            then = dict(settings["pictures"])
+            text = tuple(settings["text"])
+            names = None if settings["names"] is None else Path(settings["names"])
             tokenizer = tokenizer_files.ours(out)
             begun = clip_from(settings["model"], tokenizer)
         except (KeyError, TypeError, ValueError, NotHere) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        pairs = Pairs(run.data_now(data, known=_known(recipe)), text, names)
         pictures, held_out = _load(pairs, recipe, progress)
-        check_unchanged(out, pairs.data, then, _described(pictures))
+        run.go_on_with(pairs.data, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if not run.checkpoint.is_file():
             begun = build(recipe, pictures, tokenizer, recipe.begun(load_clip, _BEGINNINGS))
         yield from _train(run, begun, pictures, held_out, recipe, where, stop)
+
+
+def _known(recipe: ClipRecipe) -> tuple[str, ...]:
+    """Data that are no path; several sources lie in a folder, however it is called."""
+    return () if recipe.sources else KNOWN
 
 
 def _load(
@@ -259,7 +259,7 @@ def build(
     except TypeError as error:
         raise BadInput(f"the recipe's [model] does not fit a CLIP ({error})") from error
     model = CLIP(config, Preprocessing((height, width), half, half), tokenizer)
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 

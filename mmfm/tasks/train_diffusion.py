@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmfm import plot
 from mmfm.data import digits
 from mmfm.data.decode import Sides
-from mmfm.data.draws import key
+from mmfm.data.draws import generator, key
 from mmfm.data.labelled import (
     KNOWN,
     NO_LABEL,
@@ -40,7 +40,7 @@ from mmfm.models.checkpoints import (
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import SHARE_DRAWN, Report, Snapshots, drawn_reports
-from mmfm.runs import Run, absolute, check_unchanged, of_another_version
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.tasks.generate import Order, Sampling
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Loss, fit
@@ -218,12 +218,11 @@ def resume_diffusion(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "diffusion") as run:
         try:
             recipe = DiffusionRecipe.of(settings["recipe"])
-            data, then = str(settings["data"]), dict(settings["pictures"])
             # A run of before its model was kept begins as it began then.
             begun = denoiser_from(settings["model"]) if "model" in settings else None
             watch = Watch(**settings["watch"]) if "watch" in settings else None
@@ -231,8 +230,9 @@ def resume_diffusion(
         except (KeyError, TypeError, ValueError) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        data = run.data_now(data, known=KNOWN)
         parts = _parts(data, recipe, load, progress)
-        check_unchanged(out, data, then, described(parts.train))
+        run.go_on_with(data, described(parts.train))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if begun is None or not run.checkpoint.is_file():
             begun = _build(recipe, parts.train, recipe.begun(load_denoiser, _BEGINNINGS))
@@ -310,7 +310,7 @@ def _begin(recipe: DiffusionRecipe, pictures: LabelledPictures, begun: Denoiser 
 
 def _fresh(config: DenoiserConfig, pictures: LabelledPictures, recipe: DiffusionRecipe) -> Denoiser:
     model = Denoiser(config, pictures.names, asdict(recipe.sampling))
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 

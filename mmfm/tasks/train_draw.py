@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.data.decode import check_size
-from mmfm.data.draws import key
+from mmfm.data.draws import generator, key
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.diffusion import objectives
@@ -170,19 +170,24 @@ def resume_draw(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "draw") as run:
         try:
             recipe = DrawRecipe.of(settings["recipe"])
-            data, then = str(settings["data"]), dict(settings["pictures"])
             words = str(settings["words"])
             begun = denoiser_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        data = run.data_now(data)
         lesson = _prepared(data, recipe, where, progress, stop)
-        _check_unchanged(out, data, then, words, recipe, lesson)
+        if lesson.reader.fingerprint != words:
+            raise BadRun(
+                f"{out}: {recipe.clip} is not the CLIP that it was, whose words the run learned "
+                "to read; put it back, or start a new run"
+            )
+        run.go_on_with(data, _described(lesson), _told)
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if not run.checkpoint.is_file():
             begun = _build(recipe, lesson, recipe.begun(load_denoiser, _BEGINNINGS))
@@ -245,33 +250,11 @@ def _described(lesson: Lesson) -> dict[str, Any]:
     }
 
 
-def _check_unchanged(
-    out: Path,
-    data: str,
-    then: Mapping[str, Any],
-    words: str,
-    recipe: DrawRecipe,
-    lesson: Lesson,
-) -> None:
-    """A run goes on with the pictures and the words that it began with."""
-    if lesson.reader.fingerprint != words:
-        raise BadRun(
-            f"{out}: {recipe.clip} is not the CLIP that it was, whose words the run learned "
-            "to read; put it back, or start a new run"
-        )
-    now = _described(lesson)
-    if now != then:
-        raise BadRun(
-            f"{out}: {data} is not what it was: {_told(then)} then, {_told(now)} now; put it "
-            "back, or start a new run"
-        )
-
-
 def _told(pictures: Mapping[str, Any]) -> str:
-    start = str(pictures.get("sha256"))[:8]
+    start = str(pictures["sha256"])[:8]
     return (
-        f"{pictures.get('count')} pictures of {pictures.get('kinds')} kinds and "
-        f"{pictures.get('texts')} texts ({start})"
+        f"{pictures['count']} pictures of {pictures['kinds']} kinds and {pictures['texts']} texts "
+        f"({start})"
     )
 
 
@@ -307,7 +290,7 @@ def _build(recipe: DrawRecipe, lesson: Lesson, begun: Denoiser | None = None) ->
     except TypeError as error:
         raise BadInput(f"the recipe's [model] does not fit a denoiser ({error})") from error
     model = Denoiser(config, mixture.drawers, asdict(recipe.sampling), reads=recipe.clip)
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 

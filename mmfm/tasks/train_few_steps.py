@@ -21,7 +21,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from mmfm.data.draws import normal, uniform
+from mmfm.data.draws import generator, normal, uniform
 from mmfm.data.labelled import KNOWN, Augment, LabelledPictures, Parts, described, load_parts
 from mmfm.diffusion import few_steps
 from mmfm.diffusion.course import course
@@ -39,7 +39,7 @@ from mmfm.models.checkpoints import (
 from mmfm.models.denoiser import Denoiser
 from mmfm.recipes import check_types
 from mmfm.reports import Report, drawn_reports
-from mmfm.runs import Run, absolute, check_unchanged, of_another_version
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.tasks import generate
 from mmfm.tasks.generate import JUMP, Sampling
 from mmfm.tasks.train_diffusion import (
@@ -227,23 +227,23 @@ def resume_few_steps(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "few-steps") as run:
         try:
             recipe = FewStepsRecipe.of(settings["recipe"])
-            data, then = str(settings["data"]), dict(settings["pictures"])
             # A run of before its student was kept begins as it began then.
             begun = _begun(settings) if "model" in settings else None
         except (KeyError, TypeError, ValueError) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        data = run.data_now(data, known=KNOWN)
         # The weights are in the checkpoint, the teacher's too; without one it begins again.
         if begun is None or not run.checkpoint.is_file():
             begun = _taken_on(recipe)
         student, how = begun
         parts = load_parts(data, size=student.config.image_size, sides=SIDES, progress=progress)
-        check_unchanged(out, data, then, described(parts.train))
+        run.go_on_with(data, described(parts.train))
         if not run.checkpoint.is_file():
             _check_untold(student, parts.train, recipe)
         yield from _train(run, parts, _School(recipe, student, how, parts.train, where), stop)
@@ -277,7 +277,7 @@ def _taken_on(recipe: FewStepsRecipe) -> tuple[Denoiser, Sampling]:
         guidable=teacher.guidable,
         taught=recipe.taught,
     )
-    student.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    student.reset(generator(recipe.plan.seed))
     student.load_state_dict(student.state_dict() | teacher.state_dict())
     return student, how
 

@@ -8,6 +8,7 @@ from, so that it can judge a denoiser with which it has no picture in common.
 
 import copy
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from mmfm.data.draws import uniform
+from mmfm.data.draws import generator, uniform
 from mmfm.data.labelled import (
     KNOWN,
     LabelledPictures,
@@ -42,7 +43,7 @@ from mmfm.models.ruler import (
 )
 from mmfm.recipes import Recipe, check_types, read_sources
 from mmfm.reports import Report, Scores, reports
-from mmfm.runs import Run, absolute, check_unchanged, of_another_version
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -94,11 +95,10 @@ def train_ruler(
     ruler = _build(recipe, pictures)
     shown = _shown(pictures, recipe, ruler, torch.device("cpu"))
     shown.batch(torch.tensor([0]), torch.tensor([0]), recipe.plan.seed)
-    known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
     settings = {
         "mmfm": 1,
         "train": "ruler",
-        "data": absolute(data, known=known),
+        "data": absolute(data, known=_known(recipe)),
         "pictures": _described(pictures),
         "model": ruler_settings(ruler),
         "recipe": recipe.plain(),
@@ -117,18 +117,18 @@ def resume_ruler(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "ruler") as run:
         try:
             recipe = RulerRecipe.of(settings["recipe"])
-            data, then = str(settings["data"]), dict(settings["pictures"])
             begun = ruler_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        data = run.data_now(data, known=_known(recipe))
         pictures = _load(data, recipe, progress)
-        check_unchanged(out, data, then, _described(pictures))
+        run.go_on_with(data, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         ruler = begun if run.checkpoint.is_file() else _build(recipe, pictures)
         yield from _train(run, ruler, pictures, recipe, where, stop)
@@ -137,15 +137,16 @@ def resume_ruler(
 def what_for(out: Path) -> tuple[str, str]:
     """What the ruler of a run can be used for: a command to try, and what that does."""
     settings = Run.read_settings(out)
-    data, sources = settings["data"], RulerRecipe.of(settings["recipe"]).sources
+    sources = RulerRecipe.of(settings["recipe"]).sources
+    data, ruler = shlex.quote(settings["data"]), shlex.quote(str(out))
     if not sources:
         return (
-            f"mmfm score RUN --data {data} --ruler {out}",
+            f"mmfm score RUN --data {data} --ruler {ruler}",
             "the ruler measures how good the pictures are that a RUN of mmfm train diffusion draws",
         )
     if sources == read_sources("emoji-to-judge"):
         return (
-            f"python benchmarks/emoji_nano.py --data {data} --judge {out} --model RUN",
+            f"python benchmarks/emoji_nano.py --data {data} --judge {ruler} --model RUN",
             "the ruler tells whether a RUN of mmfm train draw draws the emoji that it is asked "
             "for; benchmarks/ lies in a checkout of mmfm",
         )
@@ -153,6 +154,11 @@ def what_for(out: Path) -> tuple[str, str]:
         f"from mmfm.models.ruler import load_ruler; load_ruler({str(out)!r})  # in Python",
         "the ruler names what its sources show, and so can judge who was taught to draw that",
     )
+
+
+def _known(recipe: RulerRecipe) -> tuple[str, ...]:
+    """Data that are no path; several sources lie in a folder, however it is called."""
+    return () if recipe.sources else KNOWN
 
 
 def _load(data: str, recipe: RulerRecipe, progress: Callable[[int, int], None] | None) -> _Pictures:
@@ -207,7 +213,7 @@ def _build(recipe: RulerRecipe, pictures: _Pictures) -> Ruler:
         return _begin_with(begun, (height, width, channels), names, recipe.start)
     fixed: dict[str, Any] = {"image_size": height, "channels": channels, "classes": len(names)}
     ruler = Ruler(RulerConfig(**{**recipe.model, **fixed}), names)
-    ruler.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    ruler.reset(generator(recipe.plan.seed))
     return ruler
 
 

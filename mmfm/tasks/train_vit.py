@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.data import digits
-from mmfm.data.draws import uniform
+from mmfm.data.draws import generator, uniform
 from mmfm.data.labelled import KNOWN, LabelledPictures, augment, described, load_labelled
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
@@ -24,7 +24,7 @@ from mmfm.models.clip import CLIP
 from mmfm.models.vit import ViT, ViTConfig
 from mmfm.recipes import Recipe, check_types
 from mmfm.reports import Report, reports
-from mmfm.runs import Run, absolute, check_unchanged, of_another_version
+from mmfm.runs import Run, absolute, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
@@ -90,12 +90,10 @@ def train_vit(
     # A recipe that cannot be carried out must not leave a folder behind.
     model, one = _build(recipe, pictures, begun), torch.tensor([0])
     _shown(pictures, recipe, model, torch.device("cpu")).batch(one, one, recipe.plan.seed)
-    known = () if recipe.sources else KNOWN  # several sources lie in a folder, however it is called
-    data = absolute(data, known=known)
     settings = {
         "mmfm": 1,
         "train": "vit",
-        "data": data,
+        "data": absolute(data, known=_known(recipe)),
         "pictures": _described(pictures),
         "model": vit_settings(model),
         "recipe": recipe.plain(),
@@ -114,22 +112,27 @@ def resume_vit(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Go on with a run from its last checkpoint; `changes` may set its end or its threads anew."""
-    settings = Run.read_settings(out, data=data)
+    settings = Run.read_settings(out)
     where = own_device(pick_device(device))
     with Team.joined(where), Run.resume(out, "vit") as run:
         try:
             recipe = VitRecipe.of(settings["recipe"])
-            data, then = str(settings["data"]), dict(settings["pictures"])
             begun = vit_from(settings["model"])
         except (KeyError, TypeError, ValueError) as error:
             raise of_another_version(out, error) from error
         recipe = recipe.changed(changes or {})
+        data = run.data_now(data, known=_known(recipe))
         pictures, held_out = _load(data, recipe, progress)
-        check_unchanged(out, data, then, _described(pictures))
+        run.go_on_with(data, _described(pictures))
         # The weights are in the checkpoint; without one it begins again, with those it began with.
         if not run.checkpoint.is_file():
             begun = _build(recipe, pictures, recipe.begun(_tower, _BEGINNINGS))
         yield from _train(run, begun, pictures, held_out, recipe, where, stop)
+
+
+def _known(recipe: VitRecipe) -> tuple[str, ...]:
+    """Data that are no path; several sources lie in a folder, however it is called."""
+    return () if recipe.sources else KNOWN
 
 
 def _load(
@@ -189,7 +192,7 @@ def _build(recipe: VitRecipe, pictures: _Pictures, begun: ViT | None = None) -> 
     except TypeError as error:
         raise BadInput(f"the recipe's [model] does not fit a ViT ({error})") from error
     model = ViT(config, Preprocessing((height, width), half, half), names)
-    model.reset(torch.Generator().manual_seed(recipe.plan.seed))
+    model.reset(generator(recipe.plan.seed))
     return model
 
 

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from mmfm.data import draws
-from mmfm.data.draws import normal, stratified, uniform
+from mmfm.data.draws import generator, normal, stratified, uniform
 from mmfm.errors import BadInput
 
 INDEX = torch.arange(4000)
@@ -159,3 +159,14 @@ def test_a_key_for_a_generator_is_another_for_every_address():
     # A generator takes any of them, and half of all bits are set.
     torch.Generator().manual_seed(max(keys))
     assert 0.49 < np.mean([key.bit_count() / 63 for key in keys]) < 0.51
+
+
+@pytest.mark.parametrize("seed", [0, 7, -1, -(2**63), 2**63, 2**64 - 1])
+def test_a_generator_draws_what_torchs_own_does_as_far_as_that_knows_the_seed(seed):
+    ours, theirs = generator(seed), torch.Generator().manual_seed(seed)
+    assert torch.equal(torch.rand(9, generator=ours), torch.rand(9, generator=theirs))
+
+
+def test_a_generator_takes_seeds_beyond_those_of_torch():
+    first, second = (torch.rand(9, generator=generator(10**25 + more)) for more in (0, 1))
+    assert not torch.equal(first, second)

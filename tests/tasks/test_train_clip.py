@@ -25,7 +25,7 @@ import mmfm
 from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
 from mmfm.data.mixture import load_mixture
 from mmfm.data.pictures import Preprocessing
-from mmfm.errors import BadInput, BadRun
+from mmfm.errors import BadInput, BadRun, NotHere
 from mmfm.models.clip import CLIP, CLIPConfig, TextConfig, TwoTowers
 from mmfm.models.vit import ViTConfig
 from mmfm.nn import shapes_only
@@ -545,6 +545,18 @@ def test_a_run_is_not_gone_on_with_on_other_captions(tmp_path: Path, tiny: Path)
         next(resume_clip(out, device="cpu"))
     file.write_bytes(kept)
     assert next(resume_clip(out, device="cpu")).step.number == 2
+
+
+def test_a_run_goes_on_where_its_pairs_lie_now(tmp_path: Path, tiny: Path) -> None:
+    pairs, out = both(draw_pairs(tmp_path / "data")), tmp_path / "run"
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 1})
+    list(train_clip(pairs, out, recipe, device="cpu"))
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(NotHere, match=r"which is gone; .*--data"):
+        next(resume_clip(out, device="cpu"))
+    data = str(tmp_path / "moved" / Path(pairs.data).name)
+    assert len(list(resume_clip(out, data=data, changes={"steps": 2}, device="cpu"))) == 1
+    assert len(list(resume_clip(out, changes={"steps": 3}, device="cpu"))) == 1
 
 
 @pytest.mark.slow

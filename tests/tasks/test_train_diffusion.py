@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from mmfm import cli
 from mmfm.data import digits
 from mmfm.data.labelled import NO_LABEL, LabelledPictures
-from mmfm.errors import BadData, BadInput, BadRun, OutOfSpace
+from mmfm.errors import BadData, BadInput, BadRun, NotHere, OutOfSpace
 from mmfm.models.checkpoints import load_denoiser
 from mmfm.models.denoiser import DenoiserConfig
 from mmfm.tasks.generate import Sampling, as_bytes, generate
@@ -424,6 +424,15 @@ def test_what_is_known_by_name_is_no_folder_of_that_name(
         assert tiny.changed({}, start=name).start == start
 
 
+def test_the_command_that_draws_can_be_copied_whatever_the_folder_is_called(
+    tmp_path: Path, tiny_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my run"
+    arguments = ("--data", "digits", "--out", out, "--recipe", tiny_file, "--steps", 1)
+    assert cli.main(["train", "diffusion", *map(str, arguments)]) == 0
+    assert f"mmfm sample '{out}' --out grid.png" in capsys.readouterr().out
+
+
 def test_ctrl_c_leaves_a_whole_folder_and_says_how_to_go_on(
     tmp_path: Path, tiny_file: Path
 ) -> None:
@@ -650,6 +659,43 @@ def test_a_run_is_not_gone_on_with_on_other_data(tmp_path: Path, tiny: Diffusion
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_goes_on_where_its_data_lie_now(tmp_path: Path, tiny: DiffusionRecipe) -> None:
+    then, now, out = tmp_path / "then", tmp_path / "now", tmp_path / "run"
+    idx_folder(then)
+    list(train_diffusion(str(then), out, tiny.changed({"steps": 2}), device="cpu"))
+    then.rename(now)
+    idx_folder(tmp_path / "other", count=27)
+    before = (out / "run.json").read_bytes()
+    for named, error, line in (
+        (None, NotHere, r"was trained on .*then, which is gone; .*--data where it lies now"),
+        (tmp_path / "no", NotHere, r"was trained on .*then, and there is no .*no; put it back"),
+        (tmp_path / "other", BadRun, r"other is not what .*then was: 21 grey .* 24 grey"),
+    ):
+        data = None if named is None else str(named)
+        with pytest.raises(error, match=line):
+            next(resume_diffusion(out, data=data, changes={"steps": 4}, device="cpu"))
+    assert (out / "run.json").read_bytes() == before
+    steps = resume_diffusion(out, data=str(now), changes={"steps": 4}, device="cpu")
+    assert [report.step.number for report in steps] == [3, 4]
+    # It is written down: nobody has to say it again, and all else is as it was.
+    settings = json.loads((out / "run.json").read_text())
+    assert settings == json.loads(before) | {"data": str(now), "recipe": settings["recipe"]}
+    assert len(list(resume_diffusion(out, changes={"steps": 6}, device="cpu"))) == 2
+
+
+@pytest.mark.parametrize("lacking", ["side", "channels", "classes", "sha256", "count"])
+def test_what_is_lacking_of_the_pictures_of_a_run_is_named(
+    tmp_path: Path, tiny: DiffusionRecipe, lacking: str
+) -> None:
+    out = tmp_path / "run"
+    list(train_diffusion("digits", out, tiny.changed({"steps": 1}), device="cpu"))
+    settings = json.loads((out / "run.json").read_text())
+    del settings["pictures"][lacking]
+    (out / "run.json").write_text(json.dumps(settings))
+    with pytest.raises(BadRun, match=rf"damaged or of another version \(no '{lacking}'\)"):
+        next(resume_diffusion(out, changes={"steps": 2}, device="cpu"))
+
+
 def test_a_half_there_folder_and_a_run_of_another_kind_are_named(
     tmp_path: Path, tiny: DiffusionRecipe
 ) -> None:
@@ -674,8 +720,10 @@ def test_a_half_there_folder_and_a_run_of_another_kind_are_named(
     (out / "run.json").write_text(text)
     checkpoint = out / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(BadRun, match="not a whole checkpoint"):
+    with pytest.raises(BadRun, match=r"not a whole checkpoint.* --start .*run$"):
         next(resume_diffusion(out, device="cpu"))
+    again = tiny.changed({"steps": 1}, start=str(out))  # as that says
+    assert len(list(train_diffusion("digits", tmp_path / "again", again, device="cpu"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -400,12 +400,12 @@ def test_a_run_that_was_left_goes_on_to_the_same_weights(
 def test_the_command_trains_and_resumes(
     tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
+    out = tmp_path / "my run"
     given = ("--data", world / "data", "--recipe", world / "tiny.toml", "--clip", world / "clip")
     status = cli.main(["train", "draw", *map(str, (*given, "--out", out, "--steps", 2))])
     said = capsys.readouterr()
     assert status == 0, said.err
-    assert f'mmfm sample {out} --prompt "red heart" --out grid.png' in said.out
+    assert f"""mmfm sample '{out}' --prompt "red heart" --out grid.png""" in said.out
     assert "computing in fp32" in said.err and "pictures/s" in said.out
     again = ["train", "draw", "--out", str(out), "--resume", "--steps", "3"]
     assert cli.main([*again, "--data", str(world / "data")]) == 0, capsys.readouterr().err
@@ -652,7 +652,7 @@ def test_a_run_goes_on_with_the_data_and_the_words_it_began_with(
         if report.step.number == 2:
             break
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(BadRun, match=r"was trained on .*data, not on digits"):
+    with pytest.raises(NotHere, match=r"was trained on .*data, and there is no digits"):
         next(resume_draw(out, data="digits", device="cpu"))
     make_things(tmp_path / "data", without="blue bar")
     with pytest.raises(BadRun, match="is not what it was: 16 pictures of 8 kinds"):
@@ -664,6 +664,10 @@ def test_a_run_goes_on_with_the_data_and_the_words_it_began_with(
     with pytest.raises(BadRun, match="--resume"):
         next(train_draw(str(tmp_path / "data"), out, recipe, device="cpu"))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    make_clip(tmp_path / "clip")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    list(resume_draw(out, data=str(tmp_path / "moved"), device="cpu"))
+    list(resume_draw(out, changes={"steps": 5}, device="cpu"))
     text = (out / "run.json").read_text(encoding="utf-8")
     (out / "run.json").write_text(text.replace('"train": "draw"', '"train": "vit"'))
     with pytest.raises(BadRun, match="is a run of 'vit'"):

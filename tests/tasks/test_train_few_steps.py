@@ -479,6 +479,16 @@ def test_ctrl_c_leaves_a_whole_folder_and_says_how_to_go_on(tmp_path: Path, teac
     assert (out / "learning.gif").is_file() and (out / "steps.gif").is_file()
 
 
+@pytest.mark.usefixtures("registered")
+def test_the_command_that_draws_can_be_copied_whatever_the_folder_is_called(
+    tmp_path: Path, teacher: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = tmp_path / "my run", write_recipe(tmp_path / "tiny.toml", "mean-flow")
+    given = ("--from", teacher, "--data", "digits", "--recipe", recipe, "--steps", 1, "--out", out)
+    assert cli.main(["train", "few-steps", *map(str, given)]) == 0
+    assert f"mmfm sample '{out}' --out grid.png" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["direct", "progressive"])
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(

@@ -319,7 +319,7 @@ def test_a_run_goes_on_as_it_began(tmp_path: Path, tiny: Path) -> None:
 
 
 def test_a_run_is_not_gone_on_with_on_pictures_that_have_changed(
-    tmp_path: Path, tiny: Path
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "run"
     for number in range(60):
@@ -328,17 +328,25 @@ def test_a_run_is_not_gone_on_with_on_pictures_that_have_changed(
         Image.new("L", (8, 8), 4 * number).save(path)
     recipe = RulerRecipe.read(str(tiny))
     list(train_ruler(str(data), out, recipe, device="cpu"))
+    data = data.rename(tmp_path / "data, moved")  # what has only moved has not changed
+    list(resume_ruler(out, data=str(data), changes={"steps": 13}, device="cpu"))
     list(resume_ruler(out, changes={"steps": 14}, device="cpu"))
     for path in data.rglob("*.png"):
         Image.new("L", (8, 8), 255).save(path)
-    with pytest.raises(BadRun, match=r"data is not what it was: 48 grey .* put it back"):
+    with pytest.raises(BadRun, match=r"moved is not what it was: 48 grey .* put it back"):
         next(resume_ruler(out, changes={"steps": 16}, device="cpu"))
 
-    sources = make_sources(tmp_path)
+    (tmp_path / "sources").mkdir()
+    sources = make_sources(tmp_path / "sources")
     mixture = mixed(sources).changed({"steps": 2})
     list(train_ruler(str(sources), tmp_path / "mixed", mixture, device="cpu"))
-    list(resume_ruler(tmp_path / "mixed", changes={"steps": 3}, device="cpu"))
-    told = json.loads((tmp_path / "mixed" / "run.json").read_text())["pictures"]
+    monkeypatch.chdir(shutil.copytree(sources, tmp_path / "copy" / "digits").parent)
+    # Of several sources "digits" is a folder, however it is called, and this one is a copy.
+    copied = resume_ruler(tmp_path / "mixed", data="digits", changes={"steps": 3}, device="cpu")
+    assert len(list(copied)) == 1
+    settings = json.loads((tmp_path / "mixed" / "run.json").read_text())
+    assert settings["data"] == str(tmp_path / "copy" / "digits")
+    told = settings["pictures"]
     assert told["side"] == 8 and len(told["classes"]) == 12 and len(told["sha256"]) == 64
 
 
@@ -354,15 +362,15 @@ def test_a_finished_run_without_its_metrics_is_made_good(tmp_path: Path, tiny: P
 
 
 def test_the_command_trains_and_resumes(tmp_path: Path, tiny: Path) -> None:
-    out = str(tmp_path / "run")
+    out = str(tmp_path / "my run")
     said = CliRunner().invoke(
         APP, ["--data", "digits", "--out", out, "--recipe", str(tiny), "--device", "cpu"]
     )
     assert said.exit_code == 0, said.output
-    assert f"mmfm score RUN --data digits --ruler {out}" in said.output
+    assert f"mmfm score RUN --data digits --ruler '{out}'" in said.output
     again = CliRunner().invoke(APP, ["--out", out, "--resume", "--steps", "14", "--device", "cpu"])
     assert again.exit_code == 0, again.output
-    assert f"mmfm score RUN --data digits --ruler {out}" in again.output
+    assert f"mmfm score RUN --data digits --ruler '{out}'" in again.output
     wrong = CliRunner().invoke(APP, ["--out", out, "--resume", "--seed", "3"])
     assert isinstance(wrong.exception, BadInput) and "--seed" in str(wrong.exception)
     nothing = CliRunner().invoke(APP, ["--out", str(tmp_path / "other")])

@@ -120,9 +120,10 @@ def test_training_sees_pictures_as_the_finished_model_does(tmp_path: Path, tiny:
 def test_class_folders_train_and_what_cannot_be_read_is_named(tmp_path: Path, tiny: Path) -> None:
     draw_class_folders(tmp_path / "data")
     (tmp_path / "data" / "bar" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
-    data, out = tmp_path / "data", tmp_path / "run"
+    data, out = tmp_path / "data", tmp_path / "my run"
     done = run_command("train", "vit", "--data", data, "--out", out, "--recipe", tiny, "--size", 16)
     assert done.returncode == 3
+    assert f"mmfm demo patches --model '{out}'" in done.stdout
     assert done.stderr.count("torn.jpg") == 1
     assert done.stderr.count("pictures left out") == 2
     assert "Traceback" not in done.stderr
@@ -462,7 +463,11 @@ def test_a_run_is_not_gone_on_with_on_other_pictures(tmp_path: Path, tiny: Path)
     with pytest.raises(BadRun, match=r"data is not what it was: .* put it back"):
         next(resume_vit(tmp_path / "run", device="cpu"))
     bar.write_bytes(kept)
-    assert next(resume_vit(tmp_path / "run", device="cpu")).step.number == 2
+    moved = (tmp_path / "data").rename(tmp_path / "moved")  # what has only moved has not changed
+    steps = resume_vit(tmp_path / "run", data=str(moved), device="cpu")
+    assert next(steps).step.number == 2
+    steps.close()
+    assert next(resume_vit(tmp_path / "run", device="cpu")).step.number == 3
 
 
 def test_digits_are_no_folder_of_that_name_but_that_of_several_sources_is_one(
