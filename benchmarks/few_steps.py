@@ -99,7 +99,7 @@ class Run:
             reports = train_few_steps(data, self.folder, self.recipe, device=device)
         for report in reports:
             for note in report.step.notes:
-                print(f"    {note}", flush=True)
+                _note(note)
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         last = [row for line in lines if "loss" in (row := json.loads(line))][-1]
         return {"updates": last["step"], "seconds": last["seconds"]}
@@ -116,11 +116,16 @@ def scored(results: Results, den: Denoiser, how: Sampling, known: Row, **facts: 
         count=results.count,
         seed=known["seed"],
         device=device,
+        warn=_note,
         **asdict(how),
     )
     row = results.keep(known, measured, **facts)
-    print(f"{known['method']}, {how.steps} steps, seed {known['seed']}: {figures(row)}", flush=True)
+    print(f"{known['method']}, {how.counted}, seed {known['seed']}: {figures(row)}", flush=True)
     return row
+
+
+def _note(line: str) -> None:
+    print(f"    {line}", flush=True)
 
 
 def seconds(name: str, steps: int, rounds: int = 5) -> float:
@@ -167,7 +172,7 @@ def main() -> None:
 
     print(f"\n{arguments.minutes:g} minutes each, medians of {arguments.seeds}: ", end="")
     print("named right, FID in times the floor, the same by the second ruler")
-    print(f"{'':14} {'   '.join(f'{n:>17} steps' for n in arguments.steps)}")
+    print(f"{'':14} {'   '.join(f'{Sampling(steps=n).counted:>23}' for n in arguments.steps)}")
     for name, by_steps in table.items():
         said = ""
         if STEPS in by_steps and name in runs:

@@ -175,6 +175,7 @@ class Entry:
 # Beside each floor what was measured when it was set (2026-11-22, one thread), and the chance.
 ENTRIES = {
     "clip-shapes": Entry(load_clip, drawn_shapes, {"en": 0.96, "ko": 0.96}),  # 1.0, 1 in 64
+    "mnist-fast": Entry(load_denoiser, own_digits, {"named right": 0.93}),  # 0.98, 1 in 10
     "mnist-nano": Entry(load_denoiser, own_digits, {"named right": 0.93}),  # 0.99, 1 in 10
     "mnist-ruler": Entry(load_ruler, strange_digits, {"named right": 0.93}),  # 0.963, 1 in 10
     "mnist-ruler-2": Entry(load_ruler, strange_digits, {"named right": 0.93}),  # 0.960, 1 in 10

@@ -89,7 +89,8 @@ function summary({ asked, filled }) {
     );
   }
   if (filled) told.push(say.sum_filled);
-  told.push(fill(say.sum_steps, { steps: asked.steps, sampler: samplerName(asked.sampler) }));
+  const counted = asked.steps === 1 ? say.sum_one_step : say.sum_steps;
+  told.push(fill(counted, { steps: asked.steps, sampler: samplerName(asked.sampler) }));
   const later = asked.switch_at !== null && asked.label_after !== null;
   if (asked.label !== null || later) {
     told.push(fill(say.sum_guidance, { guidance: asked.guidance }));

@@ -56,7 +56,8 @@ function summary({ asked, model, sampler }) {
   const say = data.words;
   const told = [];
   if (asked.hand !== null) told.push(fill(say.sum_hand, { hand: handName(asked.hand) }));
-  told.push(fill(say.sum_steps, { sampler, steps: asked.steps }));
+  const counted = asked.steps === 1 ? say.sum_one_step : say.sum_steps;
+  told.push(fill(counted, { sampler, steps: asked.steps }));
   told.push(fill(say.sum_guidance, { guidance: asked.guidance }));
   told.push(fill(say.sum_seed, { seed: asked.seed }));
   told.push(model);

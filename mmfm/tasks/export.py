@@ -534,7 +534,7 @@ def _pictures(den: Denoiser) -> str:
 
 
 def _sampling(how: Sampling) -> str:
-    said = f"by {how.sampler} in {how.steps} {'step' if how.steps == 1 else 'steps'}"
+    said = f"by {how.sampler} in {how.counted}"
     if how.guidance != 1:
         said += f", with guidance {how.guidance:g}"
         if how.interval != (0, 1):

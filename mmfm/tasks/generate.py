@@ -107,6 +107,11 @@ class Sampling:
         object.__setattr__(self, "interval", (float(low), float(high)))
         object.__setattr__(self, "rescale", float(self.rescale))
 
+    @property
+    def counted(self) -> str:
+        """Its steps, for a person."""
+        return "1 step" if self.steps == 1 else f"{self.steps} steps"
+
 
 def _is_number(value: object) -> bool:
     """Settings may come from a file that somebody has written."""
@@ -413,7 +418,7 @@ class Order:
     def told(self) -> str:
         """The order in a line for a person."""
         how = self.how
-        parts = [f"{how.sampler}, {how.steps} steps"]
+        parts = [f"{how.sampler}, {how.counted}"]
         if self.kinds or self.prompts:
             whole = how.guidance == 1 or how.interval == (0, 1)
             between = "" if whole else " from time {:g} to {:g}".format(*how.interval)

@@ -715,7 +715,7 @@ def _told_way(score: Score) -> str:
         guided += f" from {h.interval[0]:g} to {h.interval[1]:g}"
     if h.rescale:
         guided += f", rescale {h.rescale:g}"
-    return f"{by}{h.sampler}, {h.steps} steps, {guided}, seed {score.drawn.seed}"
+    return f"{by}{h.sampler}, {h.counted}, {guided}, seed {score.drawn.seed}"
 
 
 def _rows_of(score: Score, first: Reading) -> list[tuple[str, str, str, str]]:

@@ -1,6 +1,6 @@
 """Make a model that draws in one step or two out of one that takes many: distillation.
 
-    mmfm train few-steps --from mnist-nano --data mnist --method direct --out runs/fast
+    mmfm train few-steps --from mnist-nano --data mnist --out runs/fast
 
 The student begins as a copy of its teacher that hears one thing more: how far its answer is to lead
 (`mmfm.models.denoiser`). What it should have answered is said by one of the methods of
@@ -53,7 +53,7 @@ from mmfm.tasks.train_diffusion import (
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, Step, fit
 
-BEST = "direct"  # the method that draws best after minutes (benchmarks/few_steps.py)
+BEST = "consistency"  # draws best in one step and in two (benchmarks/few_steps.py)
 
 # Streams of draws: the noises that ways begin with, their labels, which of them is shown when, and
 # which part of it.

@@ -507,7 +507,7 @@ def test_a_model_for_few_steps_can_only_be_sent_the_ways_that_it_was_taught(
             expect(single).to_be_visible()
             visitor.bring_back()
             expect(page.locator("#denoise .summary")).to_contain_text("50% noise")
-            expect(page.locator("#denoise .summary")).to_contain_text("Jump, 1 steps")
+            expect(page.locator("#denoise .summary")).to_contain_text("Jump, 1 step · ")
             slide(page, "noise", 100)
             expect(note).to_contain_text("Nothing of it is left")
             expect(steps).to_be_enabled()

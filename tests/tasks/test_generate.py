@@ -554,6 +554,8 @@ def test_prompts_are_remembered_by_what_is_drawn(emoji: Denoiser, reader: Reader
     assert asked.told() == (
         "6 pictures of 'red heart', '웃는 얼굴' by emoji: euler, 2 steps, guidance 2, seed 2"
     )
+    once = task.order(emoji, prompt="cat", reader=reader, how=task.chosen(emoji, steps=1))
+    assert ": euler, 1 step, guidance 2" in once.told()
     task.write_grid(asked, tmp_path / "a.png")
     task.write_film(asked, tmp_path / "a.gif")
     for name in ("a.png", "a.gif"):
