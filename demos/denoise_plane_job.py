@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmfm.diffusion.objectives import Model
+from mmfm.machine import torch_threads
 from mmfm.tasks import plane
 from mmfm.tasks.plane import Taught, Way
 
@@ -21,6 +22,9 @@ from .parts import base64_of
 
 TOLD = 0.08  # seconds between two looks at what is being learned
 STEPS = plane.STEPS  # of teaching
+# Threads. With networks of this size more are no faster; and beside the browser that draws, on two
+# cores, they wait for one another longer than they compute.
+THREADS = 1
 LONGEST = 60.0  # seconds of teaching, after which it stops by itself
 
 DOTS = 200  # that are led out of the noise
@@ -128,17 +132,19 @@ class World:
         until = time.monotonic() + seconds
         showing = 0.0
         while not self.is_over and time.monotonic() < until:
-            began = time.monotonic()
-            # Where showing takes long, it is done more rarely: most of the time is for learning.
-            teaching = max(TOLD - showing, 2 * showing)
-            while not self.is_over and time.monotonic() < began + teaching:
-                # By turns, so that all of them are seen learning at once.
-                for lesson in self._learning():
-                    lesson.go_on()
-            shown = time.monotonic()
-            self.spent += shown - began
-            panels = [self._seen(panel, self.wish.seed) for panel in self.wish.panels]
-            showing = time.monotonic() - shown
+            # Between two looks a thread of the server's may change, so it is said anew.
+            with torch_threads(THREADS):
+                began = time.monotonic()
+                # Where showing takes long, it is done more rarely: half of the time is learning's.
+                teaching = max(TOLD - showing, showing)
+                while not self.is_over and time.monotonic() < began + teaching:
+                    # By turns, so that all of them are seen learning at once.
+                    for lesson in self._learning():
+                        lesson.go_on()
+                shown = time.monotonic()
+                self.spent += shown - began
+                panels = self._seen(self.wish)
+                showing = time.monotonic() - shown
             yield panels
 
     @property
@@ -159,7 +165,8 @@ class World:
         if wish is None:
             raise LookupError("there is nothing to conclude")
         whole = self.is_finished
-        outcomes = [self._outcome(panel, wish, compared=whole) for panel in wish.panels]
+        with torch_threads(THREADS):
+            outcomes = [self._outcome(panel, wish, compared=whole) for panel in wish.panels]
         enough = None
         if whole and not wish.back:
             curves = [outcome.curve for outcome in outcomes]
@@ -189,19 +196,26 @@ class World:
             return plane.exact(self.points, panel.way)
         return self.lessons[panel.lesson].now.model
 
-    def _seen(self, panel: Panel, seed: int) -> dict[str, Any]:
-        """What a panel shows while its network learns."""
-        if panel in self.still:
-            return self.still[panel]
-        model = self._model(panel)
-        way = replace(panel.way, steps=min(panel.way.steps, QUICK))
-        dots = plane.paths(model, way, count=DOTS, seed=seed)[-1]
-        seen = {"dots": packed(dots, PLACE), "field": packed(arrows(model, way, FEW_TIMES), SPEED)}
-        if panel.lesson is None:  # a formula learns nothing
-            self.still[panel] = seen
-            return seen
-        lesson = self.lessons[panel.lesson]
-        return {**seen, "step": lesson.now.step, "of": lesson.now.steps, "loss": lesson.loss}
+    def _seen(self, wish: Wish) -> list[dict[str, Any]]:
+        """What the panels show while their networks learn."""
+        fields: dict[tuple[str, str], str] = {}  # one network sends all who follow it the same way
+
+        def looked_at(panel: Panel) -> dict[str, Any]:
+            model = self._model(panel)
+            way = replace(panel.way, steps=min(panel.way.steps, QUICK))
+            dots = packed(plane.paths(model, way, count=DOTS, seed=wish.seed)[-1], PLACE)
+            if panel.lesson is None:
+                return {"dots": dots, "field": packed(arrows(model, way, FEW_TIMES), SPEED)}
+            if panel.lesson not in fields:
+                fields[panel.lesson] = packed(arrows(model, way, FEW_TIMES), SPEED)
+            learned = self.lessons[panel.lesson]
+            said = {"step": learned.now.step, "of": learned.now.steps, "loss": learned.loss}
+            return {"dots": dots, "field": fields[panel.lesson], **said}
+
+        for panel in wish.panels:  # a formula learns nothing
+            if panel.lesson is None and panel not in self.still:
+                self.still[panel] = looked_at(panel)
+        return [self.still.get(panel) or looked_at(panel) for panel in wish.panels]
 
     def _outcome(self, panel: Panel, wish: Wish, *, compared: bool) -> Outcome:
         model = self._model(panel)

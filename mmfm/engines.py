@@ -38,7 +38,14 @@ from mmfm.data.probes import PROBES, TEXTS, probes
 from mmfm.engines_onnx import Range
 from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.files import write_whole
-from mmfm.machine import bf16_is_fast, cpu_features, cpu_name, memory_available, usable_threads
+from mmfm.machine import (
+    bf16_is_fast,
+    cpu_features,
+    cpu_name,
+    memory_available,
+    torch_threads,
+    usable_threads,
+)
 from mmfm.models.clip import CLIP, TwoTowers
 from mmfm.models.label_vectors import cache_file, fingerprint
 from mmfm.models.wrapped import OpenCLIP
@@ -137,7 +144,7 @@ def plain(clip: TwoTowers) -> Engine:
 
 def _plain(clip: TwoTowers, threads: int) -> Engine:
     def tower(images: Tensor) -> Tensor:
-        with _torch_threads(threads):
+        with torch_threads(threads):
             return clip.project_image(images.to(clip.weight))
 
     kinds = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -147,7 +154,7 @@ def _plain(clip: TwoTowers, threads: int) -> Engine:
 
 def _bf16(clip: TwoTowers, copied: TwoTowers, threads: int) -> Engine:
     def tower(images: Tensor) -> Tensor:
-        with _torch_threads(threads):
+        with torch_threads(threads):
             return copied.project_image(images.to(copied.weight))
 
     return _engine("bf16", tower, clip, threads)
@@ -170,20 +177,6 @@ def tower_copy(
     memo: dict[int, Any] = {id(part): None for part in left_out if part is not None}
     copied = copy.deepcopy(clip, memo)
     return copied.to(device=device or clip.weight.device, dtype=dtype).requires_grad_(False)
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Generator[None]:
-    """So many threads for torch meanwhile; it knows one number for the whole process."""
-    before = torch.get_num_threads()
-    if before == threads:
-        yield
-        return
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _batch(clip: TwoTowers, name: str) -> int:
@@ -542,7 +535,7 @@ class _Choice:
         rows = torch.empty(len(images), self.clip.dim)
         rows[::2], rows[1::2] = even, engine(images[1::2])
         seconds = (time.perf_counter() - start) / len(images)
-        with _torch_threads(engine.threads):
+        with torch_threads(engine.threads):
             texts = self.clip.encode_text(TEXTS).float().cpu() if _reads(self.clip) else None
         return _Seen(images, rows, texts, ranges, engine.threads, seconds)
 
@@ -572,7 +565,7 @@ class _Choice:
 
     @staticmethod
     def _bf16_pays() -> bool:
-        with _torch_threads(1):  # beside other programs two would measure each other
+        with torch_threads(1):  # beside other programs two would measure each other
             return bf16_is_fast("cpu")
 
     # --- making -----------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -233,6 +234,22 @@ def _quota(folder: Path) -> int | None:
     if quota_1 is None or period_1 is None or quota_1 <= 0:
         return None
     return max(1, quota_1 // period_1)
+
+
+@contextmanager
+def torch_threads(threads: int) -> Generator[None]:
+    """So many threads for torch meanwhile; it knows one number for the whole process."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before == threads:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class ThreadWatch:

@@ -272,6 +272,30 @@ def test_stopping_shows_what_was_learned_so_far_within_a_second(
     assert sent(again, "news")["panels"][0]["step"] > steps[0]
 
 
+def test_it_computes_on_one_thread_and_leaves_the_others_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[int] = []
+    whole = plane.paths
+
+    def watched(*given: Any, **more: Any) -> plane.Path:
+        threads.append(torch.get_num_threads())
+        return whole(*given, **more)
+
+    monkeypatch.setattr(plane, "paths", watched)
+    world, before = World("en"), torch.get_num_threads()
+    world.begin(as_wish({"panels": [panel()]}))
+    torch.set_num_threads(2)
+    try:
+        for _ in world.watch(60):
+            assert torch.get_num_threads() == 2
+        world.conclude()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert len(threads) > 2 and set(threads) == {1}
+
+
 def test_a_slice_ends_and_the_next_goes_on(page: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denoise_plane_job, "STEPS", 100_000)
     monkeypatch.setattr(denoise_plane, "SLICE", 1.0)
