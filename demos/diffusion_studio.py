@@ -153,7 +153,7 @@ def build(context: Context, blocks: gr.Blocks) -> None:
         restored=None,
     )
     with gr.Column(elem_id="studio_own"):
-        upload = gr.UploadButton(elem_id="studio_upload", file_types=[".png", ".gif"])
+        upload = gr.UploadButton(elem_id="studio_upload")
     lessons = html("lessons")
     refuse_addresses(upload)
 
@@ -400,8 +400,9 @@ class DiffusionStudio:
         runs = asked.get("runs")
         runs = runs if isinstance(runs, dict) else {}
         told = {str(name): self.run_news(str(name), at) for name, at in list(runs.items())[:2]}
-        listed = {"list": self.runs_data()} if asked.get("list") is True else {}
-        return {"runs": told, **listed}
+        if asked.get("list") is not True:
+            return {"runs": told}
+        return {"runs": told, "list": self.runs_data(), "room": self.room()}
 
     def run_news(self, name: str, at: object) -> dict[str, Any]:
         """What one run does, and what has come to its curve and to its pictures."""
@@ -539,7 +540,6 @@ class DiffusionStudio:
                 "objective": OBJECTIVES,
                 "size": list(SIZES),
                 "rate": RATES,
-                "minutes": MINUTES_SHOWN,
             },
             "opening_minutes": {one.id: OPENING_MINUTES.get(one.id, 3.0) for one in there},
             "most_minutes": MINUTES[1],
@@ -597,16 +597,21 @@ class DiffusionStudio:
         facts = [
             (say["device"], self.context.device),
             (say["threads"], say["threads_value"].format(count=threads, all=usable_threads())),
-            (say["runs_lie"], in_words(_size(self.studio.folder))),
         ]
         listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+        # studio.js writes this one anew while runs grow.
+        room = f'<dt>{escape(say["runs_lie"])}</dt><dd id="studio_room">{escape(self.room())}</dd>'
         return (
             f"{pages_html(self.context.titles, lang, say)}"
             f'<header lang="{lang}"><div><h1>{escape(say["title"])}</h1>'
             f"<p>{escape(say['tagline'])}</p></div>"
             f'<a id="language" href="?lang={other}" lang="{other}">{say["other_language"]}</a>'
-            f'</header><dl id="status">{listed}</dl>'
+            f'</header><dl id="status">{listed}<div>{room}</div></dl>'
         )
+
+    def room(self) -> str:
+        """How much the runs take on the disk."""
+        return in_words(_size(self.studio.folder))
 
     def answer(self, told: dict[str, Any]) -> Any:
         """What was done, and all runs as they are now."""
@@ -705,6 +710,8 @@ def source_data(source: Source) -> dict[str, Any]:
         "labels": list(source.labels),
         "here": source.here,
         "name": source.name,
+        # Pictures of one's own are larger and slower: before a minute is over there's but noise.
+        "minutes": [one for one in MINUTES_SHOWN if one >= 1] if source.name else MINUTES_SHOWN,
     }
 
 

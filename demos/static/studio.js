@@ -106,6 +106,8 @@ async function poll() {
     if (list) {
       listed = began;
       hearList(answer.list);
+      const room = document.getElementById("studio_room");
+      if (room && answer.room) put(room, answer.room);
     }
     for (const [name, news] of Object.entries(answer.runs)) hearRun(name, news);
   } catch (error) {
@@ -166,8 +168,14 @@ const keyOf = (name, step) => `${name}/${known.get(name)?.made}/${step}`;
 
 // When a step was taken, in seconds of training.
 function secondsAt(name, step) {
-  const points = known.get(name)?.points ?? [];
+  const now = known.get(name);
+  const points = now?.points ?? [];
   if (!points.length) return 0;
+  const [end, , , spent] = points.at(-1);
+  // What a terminal has trained since is not in the curve, but how far it came is known.
+  if (step > end && now.step > end) {
+    return spent + (now.seconds - spent) * Math.min(1, (step - end) / (now.step - end));
+  }
   let [low, high] = [0, points.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -442,6 +450,7 @@ function drawPictures() {
   const kept = names.length > 0 && sheetsOf(names[0])?.kept.length > 0;
   parts.redraw.disabled = !kept;
   parts.same.hidden = !drawn;
+  parts.usual.hidden = drawn;
   parts.png.disabled = parts.gif.disabled = stepHere(names[0]) === null;
   drawMilestone();
 }
@@ -1149,13 +1158,14 @@ function build() {
     }, { "aria-pressed": String(axis === which) }),
   );
   parts.axis = make("span", { class: "line axes", role: "group", "aria-label": say.axis }, ...axes);
+  parts.usual = make("span", { class: "note" }, say.drawn_note);
   parts.pictures = make(
     "section",
     { class: "card pictures" },
     make(
       "div",
       { class: "line between" },
-      make("div", { class: "line" }, make("h2", {}, say.drawn), make("span", { class: "note" }, say.drawn_note)),
+      make("div", { class: "line" }, make("h2", {}, say.drawn), parts.usual),
       parts.compareLine,
     ),
     parts.verdict,

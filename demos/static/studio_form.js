@@ -127,7 +127,7 @@ function buildForm() {
   parts.form.replaceChildren(
     make("div", { class: "field" }, make("span", { class: "caption" }, say.source), sources, ...lines),
     ...(labelPart ? [labelPart] : []),
-    slider("minutes", data.options.minutes, minutes, (value) => valueName("minutes", value)),
+    slider("minutes", source.minutes, minutes, (value) => valueName("minutes", value)),
     more,
   );
   if (held) parts.form.querySelector(`[data-at="${CSS.escape(held)}"]`)?.focus();
@@ -177,8 +177,10 @@ function drawChange() {
   const run = inShort(view.run);
   const fits = Boolean(run && !run.broken && sheetsOf(view.run));
   parts.changing.hidden = !fits;
-  if (!fits || parts.changing.dataset.of === view.run) return;
-  parts.changing.dataset.of = view.run;
+  if (!fits) return;
+  const of = JSON.stringify([view.run, run.choice]); // it may have been given more minutes meanwhile
+  if (parts.changing.dataset.of === of) return;
+  parts.changing.dataset.of = of;
   change ??= { field: "rate", value: null, guess: null };
   buildChange(run);
 }

@@ -37,6 +37,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
@@ -304,7 +305,10 @@ class Studio:
             error = "no space left on the disk of the runs; the last checkpoint is intact"
         elif state == "interrupted":
             error = _last_words(folder / "process.log")
-        step, loss, speed, seconds = _last(folder / "live.jsonl") or (0, math.nan, 0.0, 0.0)
+        reached = [_last(folder / "live.jsonl") or (0, math.nan, 0.0, 0.0)]
+        if not alive:  # a terminal may have gone on with it, or does so now
+            reached.append(_last_of_run(folder / "run" / "metrics.jsonl") or reached[0])
+        step, loss, speed, seconds = max(reached, key=itemgetter(0))
         counts = [told.get(key, 0) for key in ("done", "total")]
         return Status(
             state=state,
@@ -713,16 +717,32 @@ def _is_point(value: object) -> bool:
 
 def _last(path: Path) -> Point | None:
     """The last whole line of a curve."""
+    lines = _last_lines(path)
+    if not lines or not lines[-1].startswith(b"["):  # the first line is a mark
+        return None
+    return points_in(lines[-1])[0]
+
+
+def _last_lines(path: Path) -> list[bytes]:
+    """Lines at the end of a file, the first of them perhaps cut; no file has none."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 512))
-            lines = file.read().split(b"\n")[:-1]
+            return file.read().split(b"\n")[:-1]
     except FileNotFoundError:
-        return None
-    if not lines or not lines[-1].startswith(b"["):  # the first line is a mark
-        return None
-    return points_in(lines[-1])[0]
+        return []
+
+
+def _last_of_run(path: Path) -> Point | None:
+    """The last step in a training's own figures, if they end as they should."""
+    for line in reversed(_last_lines(path)):
+        try:
+            row = json.loads(line)
+            return row["step"], row["loss"], row["examples_per_second"], row["seconds"]
+        except (ValueError, KeyError, TypeError):
+            continue  # cut, damaged, or not of a step: whoever goes on with the run will say so
+    return None
 
 
 def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:

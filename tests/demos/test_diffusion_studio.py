@@ -28,6 +28,7 @@ from mmfm.demos.diffusion_studio import (
     SAID,
     DiffusionStudio,
     Visit,
+    source_data,
     status_data,
 )
 from mmfm.demos.page import Context
@@ -148,6 +149,9 @@ def test_only_allowed_folders_are_offered_and_none_that_a_link_leads_to(tmp_path
         ("cat", ()),
         ("dog", ()),
     ]
+    # Half a minute of these would show noise and no more; of small digits it does.
+    assert min(source_data(found[0])["minutes"]) == 1
+    assert min(source_data(sources(())[0])["minutes"]) == 0.5
     choice = as_choice({"source": found[0].id, "labels": ["dog"]}, (own,))
     assert choice.data == str(own) and choice.labels == ("dog",)
     wish = as_wish(choice)
@@ -457,8 +461,9 @@ def test_what_is_wrong_with_a_picture_is_said_in_the_visitors_language(
     def with_settings(about: dict[str, Any]) -> bytes:
         return keepsakes.png(Image.new("L", (4, 4)), about)
 
-    foreign = io.BytesIO()
+    foreign, photo = io.BytesIO(), io.BytesIO()
     Image.new("L", (4, 4)).save(foreign, "PNG")
+    Image.new("L", (4, 4)).save(photo, "JPEG")
     monkeypatch.setattr(keepsakes, "VERSION", 2)
     later = with_settings({"kind": "studio"})
     monkeypatch.undo()
@@ -474,9 +479,12 @@ def test_what_is_wrong_with_a_picture_is_said_in_the_visitors_language(
         (tmp_path / "x.png").write_bytes(data)
         page.restore(Visit(lang), str(tmp_path / "x.png"))
         assert html.unescape(warnings[-1]) == WORDS[lang][key].format(name="folder/cats")
+    (tmp_path / "x.jpg").write_bytes(photo.getvalue())
+    page.restore(Visit(lang), str(tmp_path / "x.jpg"))
+    assert warnings[-1] == WORDS[lang]["not_ours"]
     (tmp_path / "x.png").write_bytes(b"no picture")
     page.restore(Visit(lang), str(tmp_path / "x.png"))
-    assert warnings[-1] == WORDS[lang]["damaged"] and len(warnings) == 6
+    assert warnings[-1] == WORDS[lang]["damaged"] and len(warnings) == 7
 
 
 # --- what is refused ------------------------------------------------------------------------------

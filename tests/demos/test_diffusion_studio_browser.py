@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 from collections.abc import Generator
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from studio_runs import end_all, trained
 
 from mmfm import keepsakes
+from mmfm.errors import BadInput
 from mmfm.tasks.studio import Choice, Studio
 
 pytestmark = visitors.NEEDS_CHROMIUM
@@ -213,8 +215,11 @@ def test_one_travels_back_plays_and_draws_anew(visitor: Visitor) -> None:
     page.keyboard.press("Home")
     page.locator("#studio .redraw").click()
     expect(caption).to_contain_text("from other noise (no. 1)")
+    usual = page.get_by_text("Always from the same noise.")
+    expect(usual).to_be_hidden()
     page.locator("#studio .same").click()
     expect(caption).to_contain_text("step 1")
+    expect(usual).to_be_visible()
     page.locator("#studio .play").click()
     expect(caption).to_contain_text("step 30", timeout=30_000)
     expect(page.locator("#studio .play")).to_have_text("Play")
@@ -344,6 +349,41 @@ def test_a_picture_is_saved_and_brings_its_settings_back(visitor: Visitor, tmp_p
     (tmp_path / "foreign.png").write_bytes(file.getvalue())
     page.locator("#studio_own input[type=file]").set_input_files(tmp_path / "foreign.png")
     expect(page.get_by_text("no settings of mmfm in this picture")).to_be_visible()
+
+
+def test_a_change_is_of_the_run_as_it_is_by_now(
+    visitor: Visitor, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been given more minutes, and what is changed is to be one thing."""
+    asked: list[Choice] = []
+
+    def start(studio: Studio, choice: Choice, **_: object) -> str:
+        asked.append(choice)
+        raise BadInput("seen")
+
+    monkeypatch.setattr(Studio, "start", start)
+    page = visitor.open("?run=digits-1")
+    has_drawn(page)
+    page.locator("#studio .guess").first.click()
+    room = page.locator("#studio_room")
+    before = room.inner_text()
+    assert before != "0 bytes"
+    about, large = runs / "digits-1" / "studio.json", runs / "large"
+    told = about.read_text()
+    longer = json.loads(told)
+    longer["choice"]["minutes"] = 2.5
+    about.write_text(json.dumps(longer))
+    large.write_bytes(bytes(3_000_000))
+    try:
+        expect(page.locator("#studio")).to_contain_text("2.5 min")
+        expect(room).not_to_have_text(before)
+        page.locator("#studio .changing .form .go.first").click()
+        page.wait_for_function("document.querySelector('#studio .go.first[aria-busy]') === null")
+        expect(room).to_be_visible()
+    finally:
+        about.write_text(told)
+        large.unlink()
+    assert [choice.minutes for choice in asked] == [2.5]
 
 
 def test_of_two_runs_in_a_picture_the_second_one_is_prepared_as_a_change(

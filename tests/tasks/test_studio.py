@@ -434,7 +434,17 @@ def test_a_run_that_another_process_trains_is_left_alone(studio: Studio) -> None
         assert studio.about("digits-1").choice == TINY and not (folder / "process.log").exists()
         with pytest.raises(InUse, match="stop it first"):
             studio.remove("digits-1")
+        # Its own curve knows nothing of what is trained now, the training's figures do.
+        step = {"step": 7, "loss": 0.5, "examples_per_second": 90.0, "seconds": 3.5}
+        lines = [json.dumps(step), json.dumps({"step": 7, "accuracy": 0.5}), '{"step": 8, "lo']
+        (folder / "run" / "metrics.jsonl").write_text("\n".join(lines))
+        for line in ("", '"a line"\n', "[1, 2]\n"):
+            with (folder / "run" / "metrics.jsonl").open("a") as file:
+                file.write(f"\n{line}")
+            now = studio.status("digits-1")
+            assert (now.step, now.loss, now.speed, now.seconds) == (7, 0.5, 90.0, 3.5)
     assert studio.status("digits-1").state == "stopped"
+    assert studio.status("digits-1").step == 7
 
 
 def test_a_folder_that_is_half_there_is_named_and_can_be_removed(studio: Studio) -> None:
