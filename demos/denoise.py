@@ -320,7 +320,7 @@ class OutOfTheNoise(WayPage):
         """Redraw a picture: a PNG and a GIF with their settings inside, and these as JSON.
 
         `noise` is a share up to 1, which needs no picture. A mask is bright where the picture is
-        to be painted anew. What is left empty is as the model draws best.
+        to be painted anew. What is left empty, a number by None, is as the model draws best.
         """
         with told(), tempfile.TemporaryDirectory(prefix="mmfm-") as folder:
             den = self.den(self.names[0])
