@@ -22,7 +22,7 @@ from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.ruler import Ruler, load_ruler
 from mmfm.tasks.doctor import reads_words
-from mmfm.tasks.generate import names_of, samplers_of
+from mmfm.tasks.generate import chosen, names_of, samplers_of
 from mmfm.tasks.redraw import drawing_of, noise_of, redraw
 
 from . import denoise_plane
@@ -325,6 +325,8 @@ class OutOfTheNoise(WayPage):
         with told(), tempfile.TemporaryDirectory(prefix="mmfm-") as folder:
             den = self.den(self.names[0])
             size, best = den.config.image_size, usual(den, LIMITS)
+            if not den.config.classes:
+                _ = chosen(den, guidance=guidance)  # refused: there is nothing to guide it to
             ink, hidden = np.zeros((size, size), np.uint8), None
             if picture is not None:
                 ink = drawing_of(read_picture(picture), size).numpy()

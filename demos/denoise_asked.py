@@ -163,13 +163,15 @@ def as_guidance(told: Mapping[str, Any], den: Denoiser, say: Mapping[str, str]) 
 def as_label(label: object, den: Denoiser, say: Mapping[str, str]) -> str | None:
     """Read one of the model's labels, or none."""
     names = names_of(den)
+    if label is not None and not names:
+        raise Told(say["no_labels"].format(label=f"{label!s:.20}"))
     if label is not None and label not in names:
         raise Told(say["no_label"].format(label=f"{label!s:.20}", labels=_listed(names)))
     return None if label is None else str(label)
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) or "-"
+    return ", ".join(names[:20])
 
 
 def as_sampler(sampler: object, den: Denoiser, say: Mapping[str, str]) -> str:

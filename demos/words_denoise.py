@@ -162,6 +162,8 @@ WORDS: dict[str, dict[str, str]] = {
         "out_of_range": "{name} lies between {low} and {high}, not at {value}",
         "not_whole": "{name} is a whole number, not {value}",
         "no_label": "The model knows no {label}; it knows {labels}",
+        "no_labels": "The model was trained without any labels, so it can't be told {label}; leave "
+        "it out",
         "must_tell": "This model has never drawn without a label; tell it one of {labels}",
         "no_guidance": "This model has never drawn without a label, so it cannot be guided; leave "
         "the guidance at 1",
@@ -349,6 +351,7 @@ WORDS: dict[str, dict[str, str]] = {
         "out_of_range": "{name}: {low}부터 {high}까지 쓸 수 있어요. 받은 값은 {value}",
         "not_whole": "{name}: 정수만 쓸 수 있어요. 받은 값은 {value}",
         "no_label": "모델이 모르는 이름이에요: {label}. 아는 것은 {labels}",
+        "no_labels": "이름 없이 배운 모델이라 {label}(이)라고 알려 줄 수 없어요. 비워 두세요",
         "must_tell": "이름 없이 그려 본 적이 없는 모델이에요. 하나를 알려 주세요: {labels}",
         "no_guidance": "이름 없이 그려 본 적이 없는 모델이라 가이던스를 쓸 수 없어요. 1로 두세요",
         "wrong_leap": "같은 길이로 {most}번 뛰는 법을 배운 모델이에요. 노이즈는 {share} 간격으로만 "

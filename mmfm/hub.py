@@ -158,6 +158,17 @@ def find(
     return Found(name, "local", path.parent, (path,), _layout_of(path))
 
 
+def name_of(name: str | os.PathLike[str]) -> str:
+    """A model's name as it was given, or a path as its name."""
+    try:
+        path = os.fspath(name)
+    except TypeError:
+        path = None
+    if not isinstance(path, str):
+        raise BadInput(f"a model has a name or a path, and {name!r:.60} is neither")
+    return path
+
+
 def _unknown(name: str) -> NotHere:
     return NotHere(
         f"no model {name!r}: it is neither bundled nor a file or folder; {_what_is_here()}"

@@ -19,7 +19,8 @@ import pytest
 from huggingface_hub import constants, errors
 
 from mmfm import hub
-from mmfm.errors import BadInput, BadWeights, NotHere, Offline
+from mmfm.errors import BadInput, BadWeights, MmfmError, NotHere, Offline
+from mmfm.models.checkpoints import load_clip, load_denoiser, load_vit
 
 # What is timed is ours and the hub library's; torch is there already wherever a model is loaded.
 SCRIPT = """
@@ -593,6 +594,15 @@ def test_where_a_model_is_published_is_told_by_its_name(tmp_path: Path, cache: P
         hub.source("vit-huge")
     with pytest.raises(BadInput, match="empty model name"):
         hub.source(" ")
+
+
+@pytest.mark.parametrize("load", [load_vit, load_clip, load_denoiser])
+def test_a_model_is_named_by_a_text_or_a_path(load: Callable[[Any], Any], tmp_path: Path):
+    with pytest.raises(MmfmError, match="no-such-folder"):
+        load(tmp_path / "no-such-folder")
+    for nothing in (None, 5, b"vit-cifar"):
+        with pytest.raises(BadInput, match=r"a model has a name or a path, and .* is neither"):
+            load(nothing)
 
 
 def test_what_is_here_is_found_as_find_finds_it_and_nobody_is_asked(

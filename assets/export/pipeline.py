@@ -8,6 +8,7 @@ Time runs from 1, noise alone, to 0, the picture. At a time, x = alpha * picture
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
@@ -70,15 +71,16 @@ class DenoiserPipeline(DiffusionPipeline):
         guidance_scale: float | None = None,
         sampler: str | None = None,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Sequence[Tensor] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> ImagePipelineOutput | tuple:
         """Draw a picture of each label, by name or number; without any, of all that there are.
 
-        With a `batch_size` the labels are taken in turn. The first noise is `noise` (b c y x) or
-        comes from the generator, as all later noise does. What is not said is as the model samples
-        best. `output_type` is "pil", "np", or "pt" (b c y x, from 0 to 1).
+        With a `batch_size` the labels are taken in turn. `noise` (b c y x) is what they begin with,
+        or a list of that and of what steps add that add some; all other noise comes from the
+        generator. What is not said is as the model samples best. `output_type` is "pil", "np", or
+        "pt" (b c y x, from 0 to 1).
         """
         asked = {
             "steps": num_inference_steps,
@@ -90,31 +92,38 @@ class DenoiserPipeline(DiffusionPipeline):
         walk = self._walk(how)
 
         labels = self._numbers(class_labels)
-        count = batch_size or (len(labels) if noise is None else len(noise)) or 1
+        given = [] if noise is None else [noise] if isinstance(noise, Tensor) else list(noise)
+        count = len(given[0]) if given else max(1, len(labels))
+        if batch_size is not None:
+            count = whole(batch_size, "pictures", 1_000_000)
         told = None
         if labels:
             told = torch.tensor([labels[n % len(labels)] for n in range(count)])
             told = told.to(self._execution_device)
 
         dtype = torch.promote_types(self.denoiser.dtype, torch.float32)
-        draw = partial(
-            randn_tensor,
-            (count, *self.shape),
-            generator=generator,
-            device=self._execution_device,
-            dtype=dtype,
-        )
-        noise = draw() if noise is None else noise.to(self._execution_device, dtype)
-        if noise.shape != (count, *self.shape):
-            raise ValueError(f"noise of {tuple(noise.shape)} for {count} pictures of {self.shape}")
+        shape = count, *self.shape
+        for part in given:
+            if part.shape != shape:
+                raise ValueError(
+                    f"noise of {tuple(part.shape)} for {count} pictures of {self.shape}"
+                )
+            if not part.isfinite().all():
+                raise ValueError("noise with numbers in it that are none, or endless")
+
+        def draw() -> Tensor:
+            if given:
+                return given.pop(0).to(self._execution_device, dtype)
+            return randn_tensor(shape, generator, self._execution_device, dtype)
 
         times = torch.linspace(1, 0, how["steps"] + 1, dtype=torch.float64)
         stops = [Stop(t, *self.level(t)) for t in times]
         guess = partial(self._guess, told=told, how=how)
+        x = draw()
         if self.kept is None:  # betas keep the variance at 1, and so begin with it
-            noise = stops[0].sigma * noise
+            x = stops[0].sigma * x
         with self.progress_bar(total=how["steps"]) as bar:
-            for made in walk(guess, noise, stops, draw):
+            for made in walk(guess, x, stops, draw):
                 x = made
                 bar.update()
 
@@ -132,8 +141,9 @@ class DenoiserPipeline(DiffusionPipeline):
         if how["sampler"] not in walks:
             raise ValueError(f"no sampler {how['sampler']!r}; there are {', '.join(walks)}")
         most = 10_000 if self.kept is None else len(self.kept) - 1
-        if not 1 <= how["steps"] <= most:
-            raise ValueError(f"{how['steps']} steps: from 1 to {most:,} are possible")
+        how["steps"] = whole(how["steps"], "steps", most)
+        if not math.isfinite(how["guidance"]):
+            raise ValueError(f"guidance of {how['guidance']}: a number of some size is needed")
         return walks[how["sampler"]]
 
     def _numbers(self, class_labels: Sequence[str | int] | str | int | None) -> list[int]:
@@ -141,10 +151,12 @@ class DenoiserPipeline(DiffusionPipeline):
         if class_labels is None:
             return list(range(len(names)))
         given = [class_labels] if isinstance(class_labels, str | int) else class_labels
+        if not given and names:
+            raise ValueError(f"an empty list of labels; there are {', '.join(names)}")
         for label in given:
-            if label not in names and label not in range(len(names)):
+            if label not in names and (type(label) is bool or label not in range(len(names))):
                 raise ValueError(f"no label {label!r}; there are {', '.join(names) or 'none'}")
-        return [names.index(label) if label in names else label for label in given]
+        return [names.index(label) if label in names else int(label) for label in given]
 
     def _guess(
         self, x: Tensor, here: "Stop", there: "Stop", told: Tensor | None, how: dict
@@ -199,6 +211,17 @@ class DenoiserPipeline(DiffusionPipeline):
         half = x.to(self.denoiser.dtype)
         answer = self.denoiser(half, t, class_labels=told, return_dict=False, **more)[0]
         return answer[:, : x.shape[1]].to(x.dtype)  # what may be behind says how sure it is
+
+
+def whole(value: int, name: str, most: int) -> int:
+    """A whole number from 1 up."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if isinstance(value, bool) or not 1 <= number <= most:
+        raise ValueError(f"{value!r} {name}: a whole number from 1 to {most:,} is possible")
+    return number
 
 
 # --- how a picture fades into noise ---------------------------------------------------------------

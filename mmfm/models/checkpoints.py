@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
@@ -38,11 +39,14 @@ _MARKS = ("special_tokens_map.json",)  # what some older ones say beside it
 _OUR_TOKENIZER = ((SETTINGS,), ("tokenizer.json", "merges.txt", "spiece.model"))
 
 
-def load_vit(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> ViT:
+def load_vit(
+    name: str | PathLike[str], *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> ViT:
     """Load a vision transformer: bundled, a path, `timm:NAME` or `hf:OWNER/NAME`.
 
     The folder may be ours, timm's or transformers'; it is loaded as it is, strictly.
     """
+    name = hub.name_of(name)
     _check_dtype(dtype)
     where = pick_device(device)
     found = hub.find(name)
@@ -70,7 +74,7 @@ def load_vit(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float
 
 
 def load_clip(
-    name: str,
+    name: str | PathLike[str],
     *,
     towers: Towers = "both",
     device: str = "cpu",
@@ -82,6 +86,7 @@ def load_clip(
     plain transformers, but known to open_clip, is run by open_clip; of that both towers are read,
     and the other one is let go afterwards.
     """
+    name = hub.name_of(name)
     if towers not in get_args(Towers):
         raise BadInput(f"towers {towers!r} is none of {', '.join(get_args(Towers))}")
     _check_dtype(dtype)
@@ -114,13 +119,14 @@ def load_clip(
 
 
 def load_denoiser(
-    name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+    name: str | PathLike[str], *, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Denoiser:
     """Load a denoiser: bundled, the folder of a training run, another path, or `hf:OWNER/NAME`.
 
     The folder may be ours, or diffusers': a pipeline that is a `UNet2DModel` and its betas, or such
     a network alone, which is then taken to have learned as DDPM does. Those are wrapped.
     """
+    name = hub.name_of(name)
     _check_dtype(dtype)
     where = pick_device(device)
     found = hub.find(name, hub.FOR_DENOISER, glance=partial(_check_pipeline, name=name))

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -185,8 +186,9 @@ def look(
 # --- files ----------------------------------------------------------------------------------------
 
 
-def load_ruler(name: str, *, device: str = "cpu") -> Ruler:
+def load_ruler(name: str | PathLike[str], *, device: str = "cpu") -> Ruler:
     """Load a ruler: bundled, or a path."""
+    name = hub.name_of(name)
     where = pick_device(device)
     found = hub.find(name)
     settings = _settings(found)

@@ -36,12 +36,13 @@ from mmfm.models import wrapped_denoiser
 from mmfm.models.checkpoints import denoiser_settings
 from mmfm.models.denoiser import Denoiser
 from mmfm.models.wrapped_denoiser import StockDenoiser
-from mmfm.tasks.generate import Sampling, chosen, names_of
+from mmfm.tasks.generate import JUMP, Sampling, chosen, names_of
 
 _CLOSE = 1e-4  # by so much, beside the largest, an answer of onnxruntime may be off
 _COMPARED = (1, 5)  # batches of examples, on which that is seen
 _OPSET = 17  # of 2022, so that an older onnxruntime reads it too
 _STRAIGHT = ("euler", "ddim")  # without fresh noise the same
+_RANDOM = ("ddpm", "dpm++sde")  # their steps add fresh noise
 _SHOWN = 20  # labels that a card names
 
 
@@ -176,7 +177,12 @@ def _write_pipeline(den: Denoiser, how: Sampling, folder: Path, network: Sequenc
     names = names_of(den)
     shown = json.dumps(list(names[:2]), ensure_ascii=False)
     call = f"class_labels={shown}" if names else "batch_size=2"
-    card = {"code": code, "convention": convention, "call": call}
+    fresh = (
+        "Steps of this model add noise, too: a list, `noise=[first, second, ...]`, says which."
+        if how.sampler in _RANDOM or (how.sampler == JUMP and c.jumps == "picture")
+        else ""
+    )
+    card = {"code": code, "convention": convention, "call": call, "fresh": fresh}
     _write_card("diffusers.md", den, how, folder, card)
     return "for diffusers, with the code that it takes (trust_remote_code=True)"
 

@@ -1,7 +1,7 @@
 """Pictures out of noise: what a denoiser has learned to draw, step by step or by the thousand.
 
     for step in generate(den, labels=[3, 7], steps=20, sampler="dpm++", guidance=2.0, seed=0):
-        step.x, step.x0, step.t          # the noisy pictures, the guess of the clean ones, the time
+        step.t, step.x0, step.x  # a time, the guess of the pictures then, what the step makes of it
     for done, images in samples(den, count=10_000):
         images                           # finished pictures as they are kept: bytes
     for step in generate(emoji, prompt=["red heart", "웃는 얼굴"]):
@@ -652,9 +652,11 @@ def _batch(den: Denoiser) -> int:
 
 
 def _checked(batch: int | None) -> int | None:
-    if batch is not None and batch < 1:
-        raise BadInput(f"batches of {batch}: one picture at least is drawn at once")
-    return batch
+    if batch is None:
+        return None
+    if (whole := _whole(batch)) is None or whole < 1:
+        raise BadInput(f"batches of {batch}: one picture at least is drawn at once, a whole number")
+    return whole
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -662,6 +664,7 @@ def _checked(batch: int | None) -> int | None:
 
 def write_grid(asked: Order, out: Path, progress: Progress | None = None) -> None:
     """Draw all pictures on one sheet, a column a label or a prompt, and write it as PNG."""
+    _check_colours(asked.den)
     _check_sheet(asked, frames=1)
     images = torch.cat([images for _, images in asked.pictures(progress=progress)])
     write_named(out, keepsakes.png(_sheet(asked, images), asked.about()))
@@ -669,6 +672,7 @@ def write_grid(asked: Order, out: Path, progress: Progress | None = None) -> Non
 
 def write_film(asked: Order, out: Path, progress: Progress | None = None) -> None:
     """Draw the way from noise to the pictures, and write it as a GIF that moves."""
+    _check_colours(asked.den)
     shown = min(asked.how.steps + 1, _FRAMES)
     _check_sheet(asked, shown)
     film = asked.film(frames=shown, progress=progress)
@@ -682,6 +686,7 @@ def write_files(asked: Order, folder: Path, progress: Progress | None = None) ->
     A batch is in memory at once, no more; each file appears whole, so that what an interruption
     leaves is fewer pictures, all of them good.
     """
+    _check_colours(asked.den)
     keepsakes.check(asked.about(0))
     digits = max(4, len(str(asked.count - 1)))
     for done, images in asked.pictures(progress=progress):
@@ -690,6 +695,16 @@ def write_files(asked: Order, folder: Path, progress: Progress | None = None) ->
             name = f"{shown}-{number:0{digits}}" if shown else f"{number:0{digits}}"
             picture = plot.to_picture(rearrange(image, "y x c -> c y x") / 255)
             write_whole(folder / f"{name}.png", keepsakes.png(picture, asked.about(number)))
+
+
+def _check_colours(den: Denoiser) -> None:
+    """Refuse, before it is drawn, what no file of pictures holds: latents, for one."""
+    channels = den.config.channels
+    if channels not in (1, 3):
+        raise BadInput(
+            f"{_called(den)} draws in {channels} channels, and a picture has 1 or 3: what it makes "
+            "is for another model to turn into pictures; mmfm.generate gives the numbers"
+        )
 
 
 def _check_sheet(asked: Order, frames: int) -> None:

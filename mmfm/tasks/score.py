@@ -54,6 +54,9 @@ Show = Callable[[str], Progress]  # what is being done -> the function to which 
 _Told = Mapping[str, Any]  # what a picture says of itself
 _WAY = tuple(field.name for field in fields(Sampling))
 
+# One of these lies in the folder of a run, of a model, of a pipeline, or of what was exported.
+_MODEL_FILES = ("run.json", "config.json", "model.safetensors", "model_index.json", "model.json")
+
 BUNDLED = ("mnist-ruler", "mnist-ruler-2")  # the first one measures, the second is asked too
 
 _COUNT = 5000  # pictures, where as many are held apart
@@ -638,9 +641,8 @@ def _way(told: _Told) -> Drawn | None:
 
 
 def holds_pictures(path: Path) -> bool:
-    """Whether a path is a folder of something else than a run or a model."""
-    ours = ("run.json", "config.json", "model.safetensors")
-    return path.is_dir() and not any((path / name).exists() for name in ours)
+    """Whether a path is a folder of something else than a run or a model, or a part of one."""
+    return path.is_dir() and not any((path / name).exists() for name in _MODEL_FILES)
 
 
 def own_data(model: str) -> str | None:

@@ -370,6 +370,10 @@ def test_a_network_of_diffusers_is_walked_and_taken_away_as_ours_are(tmp_path: P
     visit = other.first_visit("en")
     stage = other.show(visit)[4]
     assert stage["size"] == 28 and stage["labels"] == [] and not stage["leaps"]
+    with pytest.raises(gr.Error, match="trained without any labels, so it can't be told 9"):
+        list(other.answer(None, 1, "9", "", None, 3, "", None, 0, None))
+    with pytest.raises(gr.Error, match=r"guidance of 3.*: .* knows no labels that it could be"):
+        list(other.answer(None, 1, "", "", None, 3, "", 3, 0, None))
     for turn, (noise, sampler) in enumerate([(0.4, "ddim"), (1, "heun")], start=1):
         *_, last = walked(other, visit, turn, noise=noise, sampler=sampler, guidance=None, steps=5)
         assert last["over"] and len(last["frames"]) == 5

@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -196,7 +197,12 @@ def test_what_was_made_for_few_steps_takes_few_steps_there(jumps: Any, tmp_path:
     pipe, x = pipeline(tmp_path / "out"), noise(den, 3)
     random = torch.Generator().manual_seed(3)
     theirs = pipe(noise=x, generator=random, output_type="pt").images
-    assert_same(theirs, drawn(den, x, [0, 1, 2]))
+    ours = drawn(den, x, [0, 1, 2])
+    assert_same(theirs, ours)
+    fresh = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    assert_same(pipe(noise=[x, fresh], output_type="pt").images, ours)
+    said = (tmp_path / "out" / "README.md").read_text()
+    assert ("noise=[first, second, ...]" in said) == (jumps == "picture")
     with pytest.raises(ValueError, match="no sampler 'euler'; there are jump"):
         pipe(sampler="euler")
 
@@ -227,8 +233,16 @@ def test_what_a_call_says_goes_before_what_the_model_does_best(tmp_path: Path) -
     for wish, says in (
         ({"class_labels": "cow"}, "no label 'cow'; there are cat, dog"),
         ({"class_labels": [3]}, "no label 3"),
+        ({"class_labels": [True]}, "no label True"),
+        ({"class_labels": []}, "an empty list of labels; there are cat, dog"),
         ({"num_inference_steps": 0}, "0 steps"),
+        ({"num_inference_steps": 2.5}, "2.5 steps: a whole number"),
+        ({"batch_size": -1}, "-1 pictures"),
+        ({"guidance_scale": math.nan}, "guidance of nan"),
+        ({"guidance_scale": math.inf}, "guidance of inf"),
         ({"noise": x[:, :, :7]}, "noise of"),
+        ({"noise": [x, x[:1]]}, "noise of"),
+        ({"noise": x * math.nan}, "noise with numbers in it that are none"),
     ):
         with pytest.raises(ValueError, match=says):
             pipe(**wish)
@@ -323,7 +337,7 @@ def test_a_stock_network_that_no_stock_pipeline_asks_gets_ours(
     if den.config.classes and not guided:
         with pytest.raises(ValueError, match="never drawn without a label"):
             pipe(guidance_scale=2.0)
-    with pytest.raises(ValueError, match="61 steps: from 1 to 60"):
+    with pytest.raises(ValueError, match="61 steps: a whole number from 1 to 60"):
         pipe(num_inference_steps=61)
     again = load_denoiser(str(tmp_path / "out"))
     assert (again.labels, again.config.classes) == (den.labels, den.config.classes)

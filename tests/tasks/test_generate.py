@@ -597,6 +597,15 @@ def test_one_prompt_with_several_labels_has_a_column_a_label(
     assert torch.equal(kept[:, 0], noto[::2])
 
 
+def test_what_no_picture_holds_is_refused_before_it_is_drawn(tmp_path: Path):
+    latents = denoiser(channels=4)
+    drawing: list[tuple[int, int]] = []
+    for write in (task.write_grid, task.write_film, task.write_files):
+        with pytest.raises(BadInput, match="draws in 4 channels, and a picture has 1 or 3"):
+            write(task.order(latents), tmp_path / "a", lambda *now: drawing.append(now))
+    assert not drawing and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("many", ["labels", "prompts"])
 def test_what_a_sheet_cannot_remember_is_refused_before_it_is_drawn(
     many: str, den: Denoiser, emoji: Denoiser, reader: Reader, tmp_path: Path
@@ -649,6 +658,7 @@ def test_what_a_sheet_cannot_remember_is_refused_before_it_is_drawn(
         ({"interval": (0.0, 2.0)}, r"times \(0\.0, 2"),
         ({"rescale": 2.0}, r"rescale of 2\.0"),
         ({"batch": 0}, "batches of 0"),
+        ({"batch": math.nan}, "batches of nan: .* a whole number"),
     ],
 )
 @pytest.mark.parametrize("function", [generate, samples])

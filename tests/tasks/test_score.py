@@ -11,7 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 import typer
+from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
+from stock_unet import stock_unet
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -23,6 +25,7 @@ from mmfm.errors import BadData, BadInput, NotHere
 from mmfm.models.checkpoints import save_denoiser
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.models.ruler import Ruler, RulerConfig, load_ruler, save_ruler
+from mmfm.tasks.export import export
 from mmfm.tasks.generate import Sampling, chosen, order, write_files
 from mmfm.tasks.score import (
     Drawn,
@@ -554,6 +557,23 @@ def test_the_command_prints_a_table_or_one_line_of_json(
     told = json.loads(said.stdout)
     assert told["count"] == 20 and told["ways"] == 0
     assert [told[name] for name in ("seed", "steps", "guidance", "sampler")] == [None] * 4
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_a_pipeline_of_diffusers_is_drawn_with_and_measured(
+    exported: bool, tmp_path: Path, drawer: Denoiser, rulers: tuple[str, str]
+) -> None:
+    folder, asked = tmp_path / "pipe", ["--data", "digits", "--ruler", rulers[0], "--count", "12"]
+    if exported:
+        export(drawer, "diffusers", folder)
+    else:
+        DDPMPipeline(stock_unet(), DDPMScheduler()).save_pretrained(folder)
+    said = CliRunner().invoke(APP, [str(folder), *asked, "--steps", "2", "--json"])
+    assert said.exit_code == 0, said.output
+    told = json.loads(said.stdout)
+    assert (told["drawn_by"], told["count"], told["steps"]) == (str(folder), 12, 2)
+    accuracy = told["rulers"][0]["accuracy"]
+    assert (accuracy is not None) == exported, "a stock network is told no labels to be true to"
 
 
 @pytest.mark.parametrize(
