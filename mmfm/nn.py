@@ -98,7 +98,7 @@ class Attention(nn.Module):
         q, k = self._queries_and_keys(x, context, rotate)  # b h n k, b h m k
         v = self._split_heads(self.v(x if context is None else context))  # b h m k
         if q.requires_grad and q.device.type == "cpu" and q.dtype == torch.bfloat16:
-            # There torch's own way learns several times more slowly (34 tokens, torch 2.15).
+            # There torch's own way takes several times as long backwards (34 tokens, torch 2.15).
             x = self._shares(q, k, mask) @ v  # b h n k
         elif mask is None:
             x = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)  # b h n k
@@ -299,7 +299,8 @@ def sinusoidal(
 def sincos_2d(height: int, width: int, dim: int) -> Float[Tensor, "n d"]:
     """Sinusoidal codes over a grid, row by row: the first half says the row, the second the column.
 
-    The fixed positions of MoCo v3 and MAE; `dim` must be a multiple of four.
+    As MoCo v3 has them; MAE and DiT have the halves the other way round. `dim` must be a multiple
+    of four.
     """
     _require_multiple(dim, 4)
     rows, columns = _grid(height, width)

@@ -59,7 +59,7 @@ class Plan:
     final_rate: float = 0.0  # to this share of the highest
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.99)
-    clip: float = 1.0  # longest gradient that is let through
+    clip: float = 1.0  # a gradient that is longer is shortened to this
     average: float = 0.999  # memory of the averaged weights; 0 for none
     precision: Precision = "auto"
     threads: int | None = None  # None: measure what is fastest, and keep watching
@@ -84,6 +84,8 @@ class Plan:
             )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise BadInput(f"betas are two numbers from 0 up to 1, not {self.betas}")
+        if not self.clip > 0:
+            raise BadInput(f"gradients shortened to {self.clip} teach nothing; name more than 0")
         if self.save_steps is not None and self.save_steps < 1:
             raise BadInput(f"a checkpoint every {self.save_steps} steps is not possible")
         amount, unit = (self.minutes, "minutes") if self.steps is None else (self.steps, "steps")
@@ -222,6 +224,7 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
         after_step()
         if averaged is not None:
+            # A short memory early on, or the first, random weights would stay in the mean.
             follow(averaged, model, min(plan.average, state.step / (9 + state.step)))
         took = time.perf_counter() - start
         last = plan.progress(state) >= 1 or stopped

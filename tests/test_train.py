@@ -393,6 +393,8 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
         {"steps": 5, "hold": -0.1},
         {"steps": 5, "warmup": -0.1},
         {"steps": 5, "warmup": 0.3, "hold": 0.8},
+        {"steps": 5, "clip": 0.0},
+        {"steps": 5, "clip": math.nan},
         {"steps": 5, "hold": math.nan},
     ],
 )

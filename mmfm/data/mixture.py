@@ -256,8 +256,7 @@ class Mixture:
         self, drawn: Drawn, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int
     ) -> tuple[list[str], Int64[Tensor, " b"]]:
         """Say something about each picture: (the captions, the number of each one's word)."""
-        # In float64, because a float32 just below 1, times a count, may round up to the count.
-        lots = uniform(seed, epoch, index, 4, stream=_CAPTION).double().tolist()
+        lots = uniform(seed, epoch, index, 4, stream=_CAPTION).tolist()
         captions: list[str] = []
         words: list[int] = []
         pictures = zip(drawn.source.tolist(), drawn.kinds.tolist(), lots, strict=True)

@@ -38,7 +38,7 @@ def inpaint(
     """Paint what is hidden, and keep the rest of the picture as it is.
 
     In every guess the known part is replaced by what is known. So at each step x holds there the
-    known picture with as much noise on it as elsewhere (replacement: Song et al. 2021, appendix
+    known picture with as much noise on it as elsewhere (replacement: Y. Song et al. 2021, appendix
     I.2), and at the end the known picture. On a `churned` course both parts get to fit better.
     """
     if hidden.dtype != torch.bool:
@@ -113,7 +113,7 @@ def invert(
     clip: float | Mend | None = None,
     refinements: int = 0,
 ) -> Iterator[Step]:
-    """Walk the way of `ddim` backwards, from a picture to its noise (Song et al. 2021, sec. 4.3).
+    """Walk the way of `ddim` backwards, from a picture to its noise (J. Song et al. 2021, 4.3).
 
     `ddim` over the same course then leads back to the picture, about: each step should use the
     model's answer where it arrives, which is not known yet. With `refinements` it is asked there,

@@ -136,7 +136,7 @@ def importance(weight: str, objective: str, level: Level) -> Float[Tensor, "*lev
     price = chosen("loss weight", weight, WEIGHTS)
     if price is None:
         return torch.ones_like(level.alpha)
-    # At either end this is 0 / 0; its limit is the same as its value a hair before.
+    # At the ends this may be 0 / 0 or have no bound; what counts there is its value a hair before.
     level = Level(level.alpha.clamp(min=1e-4), level.sigma.clamp(min=1e-4))
     return price(level) / emphasis(objective, level)
 

@@ -1,7 +1,7 @@
 """The way from noise to a picture: samplers, each a short generator that yields every step.
 
     ddpm       small random steps, as the network was taught                  (Ho et al. 2020)
-    ddim       long straight steps, with as much noise as one likes           (Song et al. 2021)
+    ddim       long straight steps, with as much noise as one likes        (J. Song et al. 2021)
     euler      the same steps seen as an equation in the noise's strength     (Karras et al. 2022)
     heun       looks ahead and averages: two questions a step, fewer steps    (Karras et al. 2022)
     dpm_2m     looks back instead: one question a step                        (Lu et al. 2022)
@@ -131,9 +131,10 @@ def ddim(
     eta: float = 0.0,
     rederive: bool = True,
 ) -> Iterator[Step]:
-    """Keep the guessed picture and put less of the guessed noise over it (Song et al. 2021, 12).
+    """Keep the guessed picture and put less of the guessed noise over it.
 
-    `eta` is the share of the noise that is fresh: 0 makes the same picture each time, 1 is `ddpm`.
+    J. Song et al. 2021, equation 12. `eta` says how much fresh noise takes the place of old: with 0
+    the same noise makes the same picture each time, with 1 this is `ddpm`.
     When the guess was clipped, the noise is read anew from x and what the clipping left; with
     `rederive=False` it stays the model's, which is what diffusers does.
     """
@@ -262,9 +263,9 @@ def dpm_2m(
 ) -> Iterator[Step]:
     """Continue the line through the last two guesses (DPM-Solver++ 2M: Lu et al. 2022, alg. 2).
 
-    The line is drawn over lambda = log(alpha / sigma). `eta` is the share of the noise that is
-    fresh, 1 for the SDE form. The last step relies on its own guess alone if it leads to a clean
-    picture, or if there are less than 15 (unless `low_order_end` is False).
+    The line is drawn over lambda = log(alpha / sigma). `eta` says how much fresh noise takes the
+    place of old, 1 for the SDE form. The last step relies on its own guess alone if it leads to a
+    clean picture, or if there are less than 15 (unless `low_order_end` is False).
     """
     _require_share("eta", eta)
     ask = asking(model, objective, condition, clip)

@@ -46,9 +46,11 @@ class TextConfig:
     heads: int = 8
     mlp_dim: int = 2048
     activation: Activation = "gelu"
-    causal: bool = True  # a token looks at those before it only
-    pool: TextPool = "argmax"  # whose token stands for the text: that of the largest number, which
-    # is CLIP's end of text; the first `end`; the last one, padding or not; the first one
+    causal: bool = True  # a token looks at those before it only; else at all, padding too
+    # Whose token stands for the text. argmax: that of the largest number, which is CLIP's end of
+    # text; end: the first that is `end`; last: the last one, padding or not (SigLIP); first: the
+    # first one.
+    pool: TextPool = "argmax"
     end: int | None = None
     layer_scale: float | None = None  # its initial value
     norm_eps: float = 1e-5

@@ -52,10 +52,10 @@ def info_nce(
 ) -> Float[Tensor, ""]:
     """Ask each picture for its caption among all, and each caption for its picture.
 
-    Figure 3 of Radford et al. 2021. Pairs of one group belong together, because they have the same
-    caption, say: the right answer is then spread evenly over them. With `truth`, a table of a row
-    for each group and a column for each thing that may be `said`, it tells what belongs together.
-    `rows` bounds the memory.
+    Figure 3 of Radford et al. 2021. There each picture belongs with its own text alone. Pairs that
+    share a number in `groups` belong together, because they have the same caption, say: the right
+    answer is then spread evenly over them. With a table of `truth`, a picture of group g and a text
+    that says s belong together if `truth[g, s]` says so. `rows` bounds the memory.
     """
     images, texts = _gathered(image, team), _gathered(text, team)  # n d
     shows = _numbered(groups, image, team)  # b, n

@@ -40,9 +40,9 @@ Objective = Literal["noise", "clean", "velocity", "flow"]
 Schedule = Literal["flow", "cosine", "linear"]
 Jumps = Literal["none", "anywhere", "picture"]
 
-ACTIVATIONS: dict[Bend, Callable[[Tensor], Tensor]] = {
+BENDS: dict[Bend, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
-    "gelu": partial(F.gelu, approximate="tanh"),
+    "gelu": partial(F.gelu, approximate="tanh"),  # which nn.ACTIVATIONS calls gelu_tanh
     "relu": F.relu,
 }
 
@@ -62,7 +62,8 @@ class DenoiserConfig:
     widths: tuple[int, ...] = (16, 48, 96)  # channels
     depths: tuple[int, ...] = (1, 1, 1)  # residual blocks on the way down, and as many on that up
     middle: int = 1  # more of them at the coarsest level, between the two ways
-    attention: tuple[int, ...] = (2,)  # levels where each place looks at all; (2, 2): twice there
+    # levels where, on the way down, each place looks at all (and reads); (2, 2): twice there
+    attention: tuple[int, ...] = (2,)
     groups: int = 8  # of channels that are normed together
     join: Join = "concat"  # how the way up takes over what the way down has seen
     activation: Bend = "silu"
@@ -241,7 +242,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, before: int, after: int, c: DenoiserConfig) -> None:
         super().__init__()
         self.groups = c.groups
-        self.activation = ACTIVATIONS[c.activation]
+        self.activation = BENDS[c.activation]
         self.norm = nn.GroupNorm(c.groups, before)
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
         self.steer = nn.Linear(c.embed, 2 * after)
@@ -356,7 +357,7 @@ class UNet(nn.Module):
         )
         self.middle = Stage(ResidualBlock(coarsest, coarsest, c) for _ in range(c.middle))
         self.norm = nn.GroupNorm(c.groups, finest)
-        self.activation = ACTIVATIONS[c.activation]
+        self.activation = BENDS[c.activation]
         self.leave = nn.Conv2d(finest, inside, 3, padding=1)
 
     def forward(

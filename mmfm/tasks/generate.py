@@ -76,7 +76,7 @@ class Sampling:
     """How noise is turned into pictures."""
 
     sampler: str = "euler"
-    steps: int = 16  # in each the network is asked once, by heun twice
+    steps: int = 16  # in each the network is asked once, by heun twice but for the last
     guidance: float = 1.0  # 1: as the network says; more: truer to the label, and less varied
     interval: tuple[float, float] = (0.0, 1.0)  # guidance acts between these times only
     rescale: float = 0.0  # share of the contrast that guidance adds which is taken away again

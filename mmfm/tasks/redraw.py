@@ -91,7 +91,7 @@ class Moment(NamedTuple):
 def redraw(den: Denoiser, drawing: Float[Tensor, "b c y x"], wish: Wish) -> Iterator[Moment]:
     """Bury pictures from -1 to 1 in noise, and show each step of the way back (SDEdit).
 
-    Meng et al. 2022; with a part `hidden`, that part alone (Song et al. 2021, appendix I.2). All
+    Meng et al. 2022; with a part `hidden`, that part alone (Y. Song et al. 2021, appendix I.2). All
     steps lie between the noise that is wished for and none. A wrong value is refused here, not at
     the first step.
     """

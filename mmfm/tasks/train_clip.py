@@ -414,14 +414,17 @@ class _Short:
 
     def __init__(self, model: CLIP) -> None:
         assert model.tokenizer is not None
-        c = model.config.text
+        c, frame = model.config.text, model.tokenizer.frame
         self.padding_is_unseen = c.causal and c.pool != "last"
-        self.pad = model.tokenizer.frame.pad
+        self.pad = frame.pad
+        # Some pad with the mark of the end, which must stay behind the longest text as well.
+        self.ends = len(frame.end) if frame.pad in frame.end else 0
 
     def __call__(self, ids: Int64[Tensor, "b n"]) -> Int64[Tensor, "b m"]:
         if not self.padding_is_unseen:
             return ids
-        return ids[:, : int((ids != self.pad).any(dim=0).nonzero().max()) + 1]
+        longest = int((ids != self.pad).any(dim=0).nonzero().max()) + 1
+        return ids[:, : longest + self.ends]
 
 
 def _kept(

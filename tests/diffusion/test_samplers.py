@@ -233,7 +233,7 @@ def test_random_samplers_draw_from_the_bell_curve(schedule: str, name: str):
     assert together < (0.05 if options.get("eta", 1.0) == 1.0 and not churn else 0.9)
 
 
-def test_ddim_with_all_its_noise_fresh_is_ddpm():
+def test_ddim_with_as_much_fresh_noise_as_ddpm_is_ddpm():
     x, way = noise(2, 1, 4, 4), course("cosine", 9)
     model = best_model(SCHEDULES["cosine"], "velocity")
     ways = [

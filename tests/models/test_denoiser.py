@@ -30,7 +30,7 @@ from mmfm.models.checkpoints import (
     save_vit,
 )
 from mmfm.models.denoiser import (
-    ACTIVATIONS,
+    BENDS,
     Denoiser,
     DenoiserConfig,
     DiT,
@@ -143,7 +143,7 @@ def test_a_residual_block_is_diffusers_with_scale_and_shift(
     state["steer.bias"] = torch.cat(told)
     ours.load_state_dict(state)
     x, heard = numbers(3, before, 7, 5), numbers(3, 10, seed=1)
-    assert_same(ours(x, ACTIVATIONS[bend](heard)), theirs(x, heard))
+    assert_same(ours(x, BENDS[bend](heard)), theirs(x, heard))
 
 
 class Given(nn.Module):
@@ -382,7 +382,7 @@ def test_how_a_picture_lies_in_memory_does_not_matter(options: dict[str, Any]) -
     assert_same(model(beside, t, condition), model(x, t, condition))
 
 
-@pytest.mark.parametrize("bend", ACTIVATIONS)
+@pytest.mark.parametrize("bend", BENDS)
 def test_every_activation_bends_in_its_own_way(bend: str) -> None:
     model, others = (
         small_denoiser(activation=a) for a in (bend, "silu" if bend != "silu" else "relu")

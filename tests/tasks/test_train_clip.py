@@ -288,6 +288,20 @@ def test_padding_that_is_cut_off_changes_nothing(drawn: Path, tiny: Path) -> Non
     assert torch.allclose(model.project_text(batch["ids"]), model.project_text(whole), atol=1e-6)
 
 
+def test_the_mark_of_the_end_stays_where_it_is_the_padding_too(drawn: Path, tiny: Path) -> None:
+    pictures, _ = load_captioned(str(drawn), size=16, text=("english", "korean"))
+    recipe = ClipRecipe.read(str(tiny))
+    model = build(recipe, pictures)
+    assert model.tokenizer is not None
+    frame = model.tokenizer.frame
+    model.tokenizer.frame = replace(frame, pad=frame.end[0])
+    shown, index = Shown(pictures, recipe, model), torch.arange(8)
+    ids = shown.batch(index, torch.zeros_like(index), 0)["ids"]
+    assert ids.shape[1] < 16 and (ids == frame.end[0]).any(dim=1).all()
+    whole = torch.nn.functional.pad(ids, (0, 16 - ids.shape[1]), value=frame.end[0])
+    assert torch.allclose(model.project_text(ids), model.project_text(whole), atol=1e-6)
+
+
 def test_padding_that_is_looked_at_stays(drawn: Path, tiny: Path) -> None:
     recipe = ClipRecipe.read(str(tiny))
     for change in ({"causal": False}, {"pool": "last"}):
