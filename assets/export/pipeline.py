@@ -77,10 +77,10 @@ class DenoiserPipeline(DiffusionPipeline):
     ) -> ImagePipelineOutput | tuple:
         """Draw a picture of each label, by name or number; without any, of all that there are.
 
-        With a `batch_size` the labels are taken in turn. `noise` (b c y x) is what they begin with,
-        or a list of that and of what steps add that add some; all other noise comes from the
-        generator. What is not said is as the model samples best. `output_type` is "pil", "np", or
-        "pt" (b c y x, from 0 to 1).
+        With a `batch_size` the labels are taken in turn. `noise` (b c y x) is what the pictures
+        begin with; where steps add fresh noise, a list may name that too, step by step. Noise that
+        is not given comes from the generator. What is not said is as the model samples best.
+        `output_type` is "pil", "np", or "pt" (b c y x, from 0 to 1).
         """
         asked = {
             "steps": num_inference_steps,
@@ -109,7 +109,7 @@ class DenoiserPipeline(DiffusionPipeline):
                     f"noise of {tuple(part.shape)} for {count} pictures of {self.shape}"
                 )
             if not part.isfinite().all():
-                raise ValueError("noise with numbers in it that are none, or endless")
+                raise ValueError("noise with numbers in it that are none (NaN) or infinite")
 
         def draw() -> Tensor:
             if given:
@@ -143,7 +143,7 @@ class DenoiserPipeline(DiffusionPipeline):
         most = 10_000 if self.kept is None else len(self.kept) - 1
         how["steps"] = whole(how["steps"], "steps", most)
         if not math.isfinite(how["guidance"]):
-            raise ValueError(f"guidance of {how['guidance']}: a number of some size is needed")
+            raise ValueError(f"guidance of {how['guidance']}: a finite number is needed")
         return walks[how["sampler"]]
 
     def _numbers(self, class_labels: Sequence[str | int] | str | int | None) -> list[int]:
