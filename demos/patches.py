@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmfm.data.kinds import read_kinds
 from mmfm.errors import BadInput, MmfmError, NotHere
 from mmfm.models.checkpoints import load_vit
 from mmfm.models.vit import ViT, ViTConfig
@@ -189,7 +192,7 @@ class PatchLens:
         try:
             look = self.lens(visit.model).look(visit.picture)
             keep = as_keep(getattr(event, "keep", None), look)
-            answer = answer_data(look, keep, words.PATCHES[visit.lang])
+            answer = answer_data(look, keep, visit.lang)
         except MmfmError as error:
             complain(error, words.PATCHES[visit.lang])
             answer = {"failed": True}
@@ -245,8 +248,7 @@ class PatchLens:
             chances = look.answer(as_keep(kept, look) if kept else None).probabilities
             if chances is None:
                 raise BadInput(f"{self.names[0]} has no classes")
-            english = words.PATCHES["en"]
-            return {label_of(look.model, i, english): p for i, p in enumerate(chances.tolist())}
+            return {label_of(look.model, i, "en"): p for i, p in enumerate(chances.tolist())}
 
     def attention(
         self, picture: str | None, layer: int | None, head: int | None, asker: int | None
@@ -333,7 +335,7 @@ def stage_data(
         "head": whole_number(query.get("head"), 0, c.heads, 0) - 1,  # -1: the average
         "patch": whole_number(query.get("patch"), 0, look.patches, 0) - 1,  # -1: the summary
         "rows": rows_data(look, layer, None) if fits_at_once(look) else None,
-        "answer": answer_data(look, None, say),
+        "answer": answer_data(look, None, visit.lang),
         "lang": visit.lang,
         "words": say,
     }
@@ -385,7 +387,7 @@ def as_bytes(values: Tensor) -> str:
     return base64_of(values.mul(255).round().byte().numpy())
 
 
-def answer_data(look: Look, keep: list[bool] | None, say: Mapping[str, str]) -> dict[str, Any]:
+def answer_data(look: Look, keep: list[bool] | None, lang: str) -> dict[str, Any]:
     """The answer beside that for the whole picture, the likeliest labels of both."""
     now = look.answer(keep)
     keep = keep or [True] * look.patches
@@ -403,7 +405,7 @@ def answer_data(look: Look, keep: list[bool] | None, say: Mapping[str, str]) -> 
         chosen.sort(key=lambda number: -float(whole[number]))
         seen["bars"] = [
             {
-                "label": label_of(look.model, number, say),
+                "label": label_of(look.model, number, lang),
                 "whole": float(whole[number]),
                 "now": float(now.probabilities[number]),
             }
@@ -412,10 +414,21 @@ def answer_data(look: Look, keep: list[bool] | None, say: Mapping[str, str]) -> 
     return seen
 
 
-def label_of(model: ViT, number: int, say: Mapping[str, str]) -> str:
-    """A class's name, or its number where the model has no names."""
-    named = number < len(model.labels)
-    return model.labels[number] if named else say["class"].format(number=number)
+def label_of(model: ViT, number: int, lang: str) -> str:
+    """A class's name, in the visitor's language where we know it; its number if it has no name."""
+    if number >= len(model.labels):
+        return words.PATCHES[lang]["class"].format(number=number)
+    name = model.labels[number]
+    return names_in(lang).get(name, name)
+
+
+@cache
+def names_in(lang: str) -> Mapping[str, str]:
+    """What the things that our own models name are called in a language, by their English name."""
+    if lang == "en":
+        return {}  # as the model says it
+    kinds = read_kinds(Path(str(files("mmfm.assets"))) / "names" / "photos.csv").values()
+    return {kind.names["en"][0]: kind.names[lang][0] for kind in kinds if lang in kind.names}
 
 
 def sizes_data(look: Look, say: Mapping[str, str]) -> dict[str, Any]:

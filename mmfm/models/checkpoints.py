@@ -618,8 +618,10 @@ def _fold_positions(
     )
     for key in tokens:
         count = min(len(ahead), len(state[key]))
-        state[key] = state[key].clone()
-        state[key][:count] += ahead[:count]
+        # Of shapes alone there is nothing to sum, and torch would import sympy for it: a second.
+        if not state[key].is_meta:
+            state[key] = state[key].clone()
+            state[key][:count] += ahead[:count]
         ahead = ahead[count:]
     if len(ahead):
         raise BadWeights(f"{name}: positions for {len(ahead)} more tokens than the model has")

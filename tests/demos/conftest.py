@@ -60,12 +60,10 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator
 
 @pytest.fixture
 def newcomers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if clip-nano and vit-nano had come with the package, beside those that they follow."""
-    shelf = tmp_path / "mmfm.assets" / "checkpoints"
-    for name, older in (("clip-nano", "clip-shapes"), ("vit-nano", "vit-cifar")):
-        folder = hub.bundled()[older]
-        shutil.copytree(folder, shelf / older)
-        shutil.copytree(folder, shelf / name)
+    """As if vit-nano had come with the package, beside the one that it follows."""
+    shelf, older = tmp_path / "mmfm.assets" / "checkpoints", "vit-cifar"
+    for name in (older, "vit-nano"):
+        shutil.copytree(hub.bundled()[older], shelf / name)
     monkeypatch.setattr(hub, "files", lambda package: tmp_path / package)
 
 

@@ -93,9 +93,7 @@ def test_the_page_opens_on_drawings_that_the_small_model_knows(page: MeaningMap)
     assert data["pictures"][nearest]["captions"] == "a blue circle | 파란 원"
 
 
-def test_clip_nano_is_what_the_page_starts_with_and_it_opens_on_photographs(
-    newcomers: None,
-) -> None:
+def test_clip_nano_is_what_the_page_starts_with_and_it_opens_on_photographs() -> None:
     page = MeaningMap(Context("cpu"))
     assert page.names[:2] == ["clip-nano", SMALL]
     for query, name in (({}, "photos"), ({"model": SMALL}, "forms"), ({"set": "order"}, "order")):

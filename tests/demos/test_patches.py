@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 from string import Formatter
+from types import SimpleNamespace
+from typing import Any, cast
 
 import gradio as gr
 import httpx
@@ -110,6 +112,13 @@ def test_vit_nano_is_what_the_page_starts_with(newcomers: None) -> None:
     assert patches.models("vit-cifar")[:2] == ["vit-cifar", "vit-nano"]
 
 
+def test_a_label_is_said_in_the_visitors_language_where_it_is_known() -> None:
+    model = SimpleNamespace(labels=["rocket ship", "airplane", "no such thing"])
+    said = [patches.label_of(cast(Any, model), number, "ko") for number in range(4)]
+    assert said == ["rocket ship", "비행기", "no such thing", "3번 분류"]
+    assert patches.label_of(cast(Any, model), 1, "en") == "airplane"
+
+
 def test_examples_are_here_without_a_network() -> None:
     found = parts.examples()
     assert {"cat", "astronaut", "shapes", "stripes"} <= found.keys()
@@ -180,7 +189,7 @@ def test_without_a_checkpoint_random_weights_still_move_their_answer(
     monkeypatch.setattr(parts, "checkpoints", list)
     assert patches.models(None) == [parts.RANDOM]
     look = patches.open_lens(parts.RANDOM, "cpu").look(parts.draw_shapes())
-    half = patches.answer_data(look, [True] * 32 + [False] * 32, words.PATCHES["en"])
+    half = patches.answer_data(look, [True] * 32 + [False] * 32, "en")
     assert any(abs(bar["whole"] - bar["now"]) > 1e-3 for bar in half["bars"])
 
 

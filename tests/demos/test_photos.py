@@ -191,7 +191,7 @@ def test_the_examples_can_be_found_in_both_languages_from_the_first_second() -> 
 
 
 def test_clip_nano_is_what_the_page_starts_with_and_it_is_shown_photographs(
-    newcomers: None, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(photos, "models_here", parts.models_here)
     page = Photos(Context("cpu"))
@@ -217,7 +217,7 @@ def test_clip_nano_is_what_the_page_starts_with_and_it_is_shown_photographs(
 
 
 def test_another_model_looks_at_the_same_folder_where_it_is_a_persons_own(
-    newcomers: None, root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(photos, "models_here", parts.models_here)
     page = Photos(Context("cpu", allow=(root,)))

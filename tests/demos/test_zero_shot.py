@@ -370,9 +370,7 @@ def test_a_model_with_the_sigmoid_loss_needs_no_general_texts(clip: TwoTowers) -
     assert zero_shot.answer_data(clf, visit)["bank"] == 0
 
 
-def test_clip_nano_is_what_the_page_starts_with_and_is_asked_about_photographs(
-    newcomers: None,
-) -> None:
+def test_clip_nano_is_what_the_page_starts_with_and_is_asked_about_photographs() -> None:
     page = WhyClip(Context("cpu"))
     assert page.names[:2] == ["clip-nano", "clip-shapes"]
     for lang in ("en", "ko"):

@@ -7,6 +7,8 @@ both towers, what they are summed up in, the common space and the logits: to 1e-
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -491,6 +493,14 @@ def test_a_folder_of_transformers_computes_what_transformers_computes(
     images = pictures(*ours.config.image.image_size, dtype)
     ids = texts(20, 12, 18 if "wrongly" in name else theirs.config.text_config.eos_token_id)
     assert_all_equal(ours, images, ids, transformers_computes(theirs, images, ids))
+
+
+def test_to_read_a_folder_of_transformers_needs_no_symbols(tmp_path: Path):
+    """Its towers are first held to its shapes; of those alone torch would compute with sympy."""
+    write_transformers("CLIP", tmp_path)
+    code = f"import sys, mmfm; mmfm.load_clip({str(tmp_path)!r}); print('sympy' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout == "False\n"
 
 
 @pytest.mark.parametrize("size", [(64, 64), (24, 40)], ids=str)
