@@ -21,7 +21,7 @@ from types import UnionType
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from mmfm import hub
-from mmfm.data.labelled import Augment
+from mmfm.data.augment import Augment
 from mmfm.data.mixture import Source
 from mmfm.errors import BadInput, NotHere
 from mmfm.runs import absolute

@@ -1,7 +1,7 @@
 """Labelled pictures in memory, whatever they lay in before: digits, folders or a parquet file.
 
 `load_labelled` brings them to one square size and one tensor, which is the fastest thing to train
-small models from. `augment` varies a batch of them, keyed by seed, epoch and sample.
+small models from.
 """
 
 import hashlib
@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from einops import rearrange, repeat
-from jaxtyping import Float, Int, Int64, UInt8
+from jaxtyping import Int, Int64, UInt8
 from numpy import ndarray
 from PIL import Image
 from torch import Tensor
@@ -31,7 +29,7 @@ from mmfm.data.decode import (
     first_of,
     square_side,
 )
-from mmfm.data.draws import stratified, uniform
+from mmfm.data.draws import stratified
 from mmfm.data.folders import (
     beside,
     class_folders,
@@ -42,11 +40,9 @@ from mmfm.data.folders import (
 )
 from mmfm.data.parquet import read_labels, read_pictures
 from mmfm.data.pictures import Preprocessing
-from mmfm.errors import BadData, BadInput, NotHere
+from mmfm.errors import BadData, NotHere
 
 KNOWN = ("digits", "mnist", "fashion")
-
-_AUGMENT = 1  # the stream of draws, so that noise for the same sample draws other numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,108 +356,3 @@ def _decoded(
     found = [part.labels[number] for number in kept]
     labels = torch.tensor([NO_LABEL if label is None else label for label in found])
     return LabelledPictures(images, labels, part.names, part.source, (*part.lost, *skipped))
-
-
-# Augmentation -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Augment:
-    """How far a picture may be varied each time that it is shown; all off is no change at all."""
-
-    flip: bool = False  # left and right swapped, every second time
-    shift: int = 0  # pixels up, down, left or right; what comes in is mirrored at the border
-    zoom: float = 0.0  # by at most this share the part that is shown is smaller than the whole
-    erase: float = 0.0  # probability that a rectangle is filled with the picture's mean colour
-    brightness: float = 0.0  # at most so much is added or taken away, in the images' own unit
-    contrast: float = 0.0  # distances to the picture's mean change by at most this share
-
-    def __post_init__(self) -> None:
-        if self.shift < 0 or not 0 <= self.erase <= 1 or min(self.brightness, self.contrast) < 0:
-            raise BadInput(f"{self}: erase lies between 0 and 1, the others are not below 0")
-        if not 0 <= self.zoom < 1:
-            raise BadInput(f"{self}: zoom lies from 0 up to 1, where nothing would be left")
-
-
-def augment(
-    images: Float[Tensor, "b c h w"],
-    recipe: Augment,
-    seed: int,
-    epoch: Int[Tensor, "b"] | int,
-    index: Int[Tensor, "b"],
-) -> Float[Tensor, "b c h w"]:
-    """Vary a batch; sample `index[i]` of an epoch is varied the same in whatever batch it comes."""
-    height, width = images.shape[2:]
-    if recipe.shift >= min(height, width):
-        raise BadInput(f"a shift of {recipe.shift} is too far for pictures of {width}x{height}")
-    draw = uniform(seed, epoch, index, 15, stream=_AUGMENT).to(images.device)
-    if recipe.flip or recipe.shift:
-        images = _moved(images, recipe, draw[:, 0:3])
-    if recipe.zoom:
-        images = _zoomed(images, recipe.zoom, draw[:, 10:15])
-    mean = images.mean(dim=(2, 3), keepdim=True)
-    if recipe.erase:
-        erased = _rectangles(recipe.erase, draw[:, 3:8], height, width)
-        images = torch.where(rearrange(erased, "b h w -> b 1 h w"), mean, images)
-    if recipe.brightness or recipe.contrast:
-        change = rearrange(2 * draw[:, 8:10] - 1, "b two -> two b 1 1 1").to(images.dtype)
-        images = (images - mean) * (1 + recipe.contrast * change[0]) + mean
-        images = images + recipe.brightness * change[1]
-    return images
-
-
-def _moved(
-    images: Float[Tensor, "b c h w"], recipe: Augment, draw: Float[Tensor, "b 3"]
-) -> Float[Tensor, "b c h w"]:
-    """Flip and shift by looking up, for every pixel, the one that moves there."""
-    channels, height, width = images.shape[1:]
-    offset = (draw[:, :2] * (2 * recipe.shift + 1)).long() - recipe.shift
-    rows = _mirrored(torch.arange(height, device=images.device) + offset[:, 0:1], height)
-    columns = _mirrored(torch.arange(width, device=images.device) + offset[:, 1:2], width)
-    if recipe.flip:
-        columns = torch.where(draw[:, 2:3] < 0.5, columns.flip(1), columns)
-    pixels = rearrange(rows, "b h -> b h 1") * width + rearrange(columns, "b w -> b 1 w")
-    moved = rearrange(images, "b c h w -> b c (h w)").gather(
-        2, repeat(pixels, "b h w -> b c (h w)", c=channels)
-    )
-    return rearrange(moved, "b c (h w) -> b c h w", h=height)
-
-
-def _zoomed(
-    images: Float[Tensor, "b c h w"], zoom: float, draw: Float[Tensor, "b 5"]
-) -> Float[Tensor, "b c h w"]:
-    """Show a part of each picture as large as the whole, a little wider or taller than it was."""
-    # Both sides become shorter by nearly the same.
-    sides = 1 - zoom * (0.75 * draw[:, 0:1] + 0.25 * draw[:, 1:3])
-    middles = (1 - sides) * (2 * draw[:, 3:5] - 1)
-    rows, columns = (
-        (2 * torch.arange(side, device=images.device) + 1) / side - 1 for side in images.shape[2:]
-    )
-    x, y = middles[:, 0:1] + sides[:, 0:1] * columns, middles[:, 1:2] + sides[:, 1:2] * rows
-    grid = torch.stack(
-        [repeat(x, "b w -> b h w", h=len(rows)), repeat(y, "b h -> b h w", w=len(columns))], dim=-1
-    ).to(images.dtype)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def _mirrored(position: Int64[Tensor, "b n"], length: int) -> Int64[Tensor, "b n"]:
-    position = position.abs()
-    return (length - 1) - ((length - 1) - position).abs()
-
-
-def _rectangles(
-    probability: float, draw: Float[Tensor, "b 5"], height: int, width: int
-) -> Float[Tensor, "b h w"]:
-    """Choose the pixels to erase (Zhong et al. 2017): 2 to 33 % of the area, 0.3 to 3.3 wide."""
-    area = (0.02 + 0.31 * draw[:, 1:2]) * height * width
-    aspect = 0.3 * (3.3 / 0.3) ** draw[:, 2:3]
-    tall = (area / aspect).sqrt().round().clamp(1, height)
-    wide = (area * aspect).sqrt().round().clamp(1, width)
-    top, left = (
-        (draw[:, 3:4] * (height - tall + 1)).floor(),
-        (draw[:, 4:5] * (width - wide + 1)).floor(),
-    )
-    y, x = torch.arange(height, device=draw.device), torch.arange(width, device=draw.device)
-    inside_y = rearrange((y >= top) & (y < top + tall), "b h -> b h 1")
-    inside_x = rearrange((x >= left) & (x < left + wide), "b w -> b 1 w")
-    return inside_y & inside_x & rearrange(draw[:, 0:1] < probability, "b 1 -> b 1 1")

@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from mmfm.data import parquet
+from mmfm.data.augment import Augment, augment
 from mmfm.data.decode import Example, Progress, decode
 from mmfm.data.draws import key, uniform
 from mmfm.data.folders import file_parts
 from mmfm.data.kinds import Kind, read_kinds
-from mmfm.data.labelled import Augment, augment, description, load_labelled
+from mmfm.data.labelled import description, load_labelled
 from mmfm.data.pictures import Preprocessing
 from mmfm.data.tables import own_name
 from mmfm.data.templates import EVERY, Templates, fill, language_of, read_templates
@@ -39,6 +41,7 @@ from mmfm.errors import BadData, BadInput, NotHere
 
 _HELD_OUT = 0.1  # of classes that have no held-out part of their own
 _CAPTION, _BACKGROUND, _ORDER = 3, 5, 6  # streams of draws
+_SMALLEST = 0.4  # side of a picture that lies on another one
 _SAMPLE = 40_000  # captions that are enough to learn a vocabulary from
 
 
@@ -59,7 +62,10 @@ class Source:
     templates: tuple[str, ...] = ("default",)  # a set of them, a file, or templates themselves
     ask: tuple[str, ...] = ("default",)  # those with which the held-out pictures are asked
     broader: float = 0.0  # share of the captions that say a broader term or a keyword
-    background: float = 0.0  # share of the transparent pictures that lie on a colour, not on white
+    background: float = 0.0  # share of the transparent pictures that lie on a colour, not on white,
+    scenes: float = (
+        0.0  # and of those that lie, smaller, on a picture of a source that has no holes
+    )
     hold_hands: tuple[str, ...] = ()  # whose pictures are held out, all of them
     hold_kinds: int = 0  # so many kinds are held out, in all hands,
     seed: int = 0  # and which they are;
@@ -76,15 +82,17 @@ class Source:
             object.__setattr__(self, name, tuple(several))  # JSON and TOML know lists only
         if not self.share > 0:
             raise BadInput(f"{self.data}: a share of {self.share} is no part of a batch")
-        if not 0 <= self.broader <= 1 or not 0 <= self.background <= 1:
-            raise BadInput(f"{self.data}: broader and background are shares from 0 to 1")
+        if not (0 <= self.broader <= 1 and 0 <= self.background <= 1 and 0 <= self.scenes <= 1):
+            raise BadInput(f"{self.data}: broader, background and scenes are shares from 0 to 1")
+        if self.background + self.scenes > 1:
+            raise BadInput(f"{self.data}: background and scenes together are more than all")
         if self.hold_kinds < 0:
             raise BadInput(f"{self.data}: {self.hold_kinds} kinds cannot be held out")
         columns = (self.hand, self.names, self.words, self.hold_hands, self.hold_names)
-        if self.kind is None and any((*columns, self.hold_kinds, self.background)):
+        if self.kind is None and any((*columns, self.hold_kinds, self.background, self.scenes)):
             raise BadInput(
-                f"{self.data}: hand, names, words, background and what is held out go with kind, "
-                "the column that tells what a picture shows"
+                f"{self.data}: hand, names, words, background, scenes and what is held out go with "
+                "kind, the column that tells what a picture shows"
             )
         if self.kind is not None and (not self.names or self.classes is not None):
             raise BadInput(f"{self.data}: with kind go names, columns of text, and no classes")
@@ -244,13 +252,36 @@ class Mixture:
                 continue
             some = self.images[number][drawn.place[here].to(device)]
             if some.shape[-1] == 4:
-                colours = _colours(source.background, seed, epoch[here], index[here])
-                some = _laid_on(some, colours.to(device))
+                lots = uniform(seed, epoch[here], index[here], 8, stream=_BACKGROUND).to(device)
+                some = self._laid_down(some, source, lots)
             varied = augment(
                 preprocessing.normalise(some), source.augment, seed, epoch[here], index[here]
             )
             images[here.to(device)] = varied
         return images
+
+    def _laid_down(
+        self, images: UInt8[Tensor, "b h w 4"], source: Source, lots: Float[Tensor, "b 8"]
+    ) -> UInt8[Tensor, "b h w 3"]:
+        """Lay transparent pictures on white, on a colour, or smaller, on a photograph."""
+        colours = torch.where(lots[:, :1] < source.background, 255 * lots[:, 1:4], 255.0)
+        laid = _laid_on(images, rearrange(colours, "b c -> b 1 1 c"))
+        placed = lots[:, 0] >= 1 - source.scenes
+        if bool(placed.any()):
+            scenes = self._scenes(lots[placed, 4]).float()
+            laid[placed] = _laid_on(_placed(images[placed], lots[placed, 5:8]), scenes)
+        return laid
+
+    def _scenes(self, lots: Float[Tensor, " b"]) -> UInt8[Tensor, "b h w 3"]:
+        """A picture without holes for each of these lots, whatever source it is of."""
+        whole = [images for images in self.images if images.shape[-1] == 3]
+        ends = torch.tensor(list(map(len, whole)), device=lots.device).cumsum(0)
+        place = (lots.double() * ends[-1]).long()
+        scenes = whole[0].new_empty(len(lots), *whole[0].shape[1:])
+        for number, images in enumerate(whole):
+            here = torch.bucketize(place, ends, right=True) == number
+            scenes[here] = images[place[here] - (ends[number] - len(images))]
+        return scenes
 
     def say(
         self, drawn: Drawn, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int
@@ -294,21 +325,29 @@ def _nth(several: Sequence[Any], lot: float) -> Any:
     return several[int(lot * len(several))]
 
 
-def _colours(
-    share: float, seed: int, epoch: Int64[Tensor, " b"], index: Int64[Tensor, " b"]
-) -> Float[Tensor, "b 3"]:
-    """A plain colour for each picture: mostly white."""
-    lots = uniform(seed, epoch, index, 4, stream=_BACKGROUND)
-    return torch.where(lots[:, :1] < share, 255 * lots[:, 1:], 255.0)
+def _placed(
+    images: UInt8[Tensor, "b h w 4"], lots: Float[Tensor, "b 3"]
+) -> Float[Tensor, "b h w 4"]:
+    """Shrink each picture to a size between _SMALLEST and its own, and put it anywhere inside."""
+    size = _SMALLEST + (1 - _SMALLEST) * lots[:, 0:1]
+    middle = (1 - size) * (2 * lots[:, 1:3] - 1)
+    looked_up = (
+        torch.diag_embed((1 / size).expand(-1, 2)),
+        -rearrange(middle / size, "b xy -> b xy 1"),
+    )
+    white = images.new_tensor([255, 255, 255, 0]).float()  # what lies around it
+    ink = rearrange(images.float() - white, "b h w c -> b c h w")
+    grid = F.affine_grid(torch.cat(looked_up, dim=2), list(ink.shape), align_corners=False)
+    small = F.grid_sample(ink, grid, padding_mode="zeros", align_corners=False)
+    return rearrange(small, "b c h w -> b h w c") + white
 
 
 def _laid_on(
-    images: UInt8[Tensor, "b h w 4"], colours: Float[Tensor, "b 3"]
+    images: Shaped[Tensor, "b h w 4"], grounds: Float[Tensor, "b #h #w 3"]
 ) -> UInt8[Tensor, "b h w 3"]:
-    """Put a colour in place of the white on which transparent pictures lie."""
+    """Put something else in place of the white on which transparent pictures lie."""
     seen = images[..., 3:].float() / 255  # the rest of a pixel is white
-    missing = rearrange(255 - colours, "b c -> b 1 1 c")
-    return (images[..., :3] - missing * (1 - seen)).round().clamp(0, 255).byte()
+    return (images[..., :3] - (255 - grounds) * (1 - seen)).round().clamp(0, 255).byte()
 
 
 # --- loading --------------------------------------------------------------------------------------
@@ -348,6 +387,8 @@ def load_mixture(
                 f"{', '.join(one.data for one in sources)}, and --data names the folder that "
                 "holds them"
             )
+    if any(one.scenes for one in sources) and all(one.kind is not None for one in sources):
+        raise BadInput("scenes are pictures of a source with classes, and no source has classes")
     templates = tuple(_templates(source.templates) for source in sources)
     for source in sources:
         ask_templates(source)  # raises where they cannot be read

@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from mmfm.data.augment import augment
 from mmfm.data.captions import KNOWN, CaptionedPictures, load_captioned
 from mmfm.data.draws import generator, uniform
-from mmfm.data.labelled import augment, description
+from mmfm.data.labelled import description
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput, NotHere

@@ -15,15 +15,14 @@ from torch import Tensor, nn
 
 from mmfm import plot
 from mmfm.data import digits
+from mmfm.data.augment import Augment, augment
 from mmfm.data.decode import Sides
 from mmfm.data.draws import generator, key
 from mmfm.data.labelled import (
     KNOWN,
     NO_LABEL,
-    Augment,
     LabelledPictures,
     Parts,
-    augment,
     described,
     load_parts,
 )

@@ -21,8 +21,9 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from mmfm.data.augment import Augment
 from mmfm.data.draws import generator, normal, uniform
-from mmfm.data.labelled import KNOWN, Augment, LabelledPictures, Parts, described, load_parts
+from mmfm.data.labelled import KNOWN, LabelledPictures, Parts, described, load_parts
 from mmfm.diffusion import few_steps
 from mmfm.diffusion.course import course
 from mmfm.diffusion.guidance import guided

@@ -7,7 +7,6 @@ from, so that it can judge a denoiser with which it has no picture in common.
 """
 
 import copy
-import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from mmfm.data.draws import generator, uniform
+from mmfm.data.augment import augment
+from mmfm.data.draws import generator
 from mmfm.data.labelled import (
     KNOWN,
     LabelledPictures,
     Parts,
-    augment,
     described,
     load_parts,
 )
@@ -47,10 +46,6 @@ from mmfm.runs import Run, absolute, of_another_version
 from mmfm.team import Team, own_device
 from mmfm.train import Batch, Examples, fit
 
-# Streams of draws that turn and stretch; shifting and erasing have their own. In a mixture the
-# first of them colours the backgrounds already.
-_BEND, _BEND_MIXED = 5, 7
-
 _Pictures = Parts | Mixture  # a mixture has its held-out pictures with it
 
 
@@ -62,15 +57,10 @@ class RulerRecipe(Recipe):
     MIXES: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
-    turn: float = 0.0  # at most so many degrees, either way
-    stretch: float = 0.0  # at most this share wider or narrower, and taller or shorter
-    slant: float = 0.0  # at most so far does a line of height 1 lean to either side
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise BadInput("label_smoothing lies from 0 up to 1")
-        if not (0 <= self.turn <= 180 and 0 <= self.stretch < 1 and 0 <= self.slant <= 1):
-            raise BadInput("turn lies from 0 to 180 degrees, stretch from 0 up to 1, slant to 1")
 
     @classmethod
     def check_model(cls, given: Mapping[str, Any]) -> None:
@@ -274,7 +264,7 @@ def _shown(
     pictures: _Pictures, recipe: RulerRecipe, ruler: Ruler, device: torch.device
 ) -> Examples:
     if isinstance(pictures, Mixture):
-        return _ShownMixture(pictures.to(device), recipe)
+        return _ShownMixture(pictures.to(device))
     return _Shown(pictures.train, recipe, ruler)
 
 
@@ -289,7 +279,6 @@ class _Shown:
 
     def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
         images = self.ruler.as_seen(self.pictures.images[index])
-        images = bend(images, self.recipe, seed, epoch, index)
         return {
             "images": augment(images, self.recipe.augment, seed, epoch, index),
             "labels": self.pictures.labels[index],
@@ -297,10 +286,10 @@ class _Shown:
 
 
 class _ShownMixture:
-    """Pictures of several sources, each varied as its source says, and bent as the recipe does."""
+    """Pictures of several sources, each varied as its source says."""
 
-    def __init__(self, mixture: Mixture, recipe: RulerRecipe) -> None:
-        self.mixture, self.recipe = mixture, recipe
+    def __init__(self, mixture: Mixture) -> None:
+        self.mixture = mixture
         half = (0.5,) * 3
         self.preprocessing = Preprocessing(mixture.shape[:2], half, half)  # as a ruler sees bytes
 
@@ -310,34 +299,7 @@ class _ShownMixture:
     def batch(self, index: Int64[Tensor, " b"], epoch: Int64[Tensor, " b"], seed: int) -> Batch:
         drawn = self.mixture.draw(index, epoch, seed)
         images = self.mixture.show(drawn, index, epoch, seed, self.preprocessing)
-        return {
-            "images": bend(images, self.recipe, seed, epoch, index, stream=_BEND_MIXED),
-            "labels": drawn.kinds,
-        }
-
-
-def bend(
-    images: Float[Tensor, "b c y x"],
-    recipe: RulerRecipe,
-    seed: int,
-    epoch: Int64[Tensor, " b"] | int,
-    index: Int64[Tensor, " b"],
-    stream: int = _BEND,
-) -> Float[Tensor, "b c y x"]:
-    """Turn, stretch and slant each picture about its middle; the border goes on outside of it."""
-    if not (recipe.turn or recipe.stretch or recipe.slant):
-        return images
-    draw = 2 * uniform(seed, epoch, index, 4, stream=stream) - 1
-    turn = draw[:, 0] * math.radians(recipe.turn)
-    wide, tall = (1 + recipe.stretch) ** draw[:, 1], (1 + recipe.stretch) ** draw[:, 2]
-    slant = draw[:, 3] * recipe.slant
-    # Where each pixel of the new picture is looked up in the old one.
-    cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
-    across = torch.stack([cos * wide, cos * slant - sin * tall, zero], dim=1)
-    down = torch.stack([sin * wide, sin * slant + cos * tall, zero], dim=1)
-    affine = torch.stack([across, down], dim=1).to(images)  # b 2 3
-    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        return {"images": images, "labels": drawn.kinds}
 
 
 class _Loss:

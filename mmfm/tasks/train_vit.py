@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mmfm import hub
 from mmfm.data import digits
+from mmfm.data.augment import augment
 from mmfm.data.draws import generator, uniform
-from mmfm.data.labelled import KNOWN, LabelledPictures, augment, described, load_labelled
+from mmfm.data.labelled import KNOWN, LabelledPictures, described, load_labelled
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.data.pictures import Preprocessing
 from mmfm.errors import BadInput

@@ -217,6 +217,46 @@ def test_transparent_pictures_lie_on_white_or_on_a_colour(folder: Path) -> None:
     assert load(folder).sources[2].background == 0
 
 
+def test_some_lie_smaller_on_a_picture_of_a_source_that_has_classes(folder: Path) -> None:
+    mixture = load(folder, scenes=0.5)
+    whole = torch.cat([images.reshape(len(images), -1) for images in mixture.images[:2]])
+    white = scenes = told = 0
+    found: set[int] = set()
+    for number in range(30):
+        index, epoch = batch(mixture, len(mixture), number)
+        drawn = mixture.draw(index, epoch, 0)
+        images = mixture.show(drawn, index, epoch, 0, PLAIN).round()
+        signs = drawn.source == 2
+        for image, place in zip(images[signs], drawn.place[signs], strict=True):
+            pixels = image.permute(1, 2, 0)
+            own = mixture.images[2][place]
+            if torch.equal(pixels, own[..., :3].float()):
+                white += 1
+                continue
+            # Around it the photograph is as it was; where it lies the sign has covered some of it.
+            flat = pixels.reshape(1, -1)
+            ground = int((whole.float() == flat).sum(dim=1).argmax())
+            kept = (whole[ground].reshape(pixels.shape) == pixels).all(dim=-1).float().mean()
+            assert kept < 1
+            scenes += 1
+            if kept > 0.2:  # or it is so large that no more can be told of what it lies on
+                found.add(ground)
+                told += 1
+    assert 0.35 < scenes / (white + scenes) < 0.65
+    assert told > 0.5 * scenes
+    assert {ground < len(mixture.images[0]) for ground in found} == {True, False}
+    again = mixture.show(drawn, index, epoch, 0, PLAIN).round()
+    assert torch.equal(again, images)
+
+
+def test_scenes_need_a_source_of_whole_pictures_and_a_share_that_is_left(folder: Path) -> None:
+    with pytest.raises(BadInput, match="scenes are pictures of a source with classes"):
+        only = read_sources(tables(folder, scenes=0.5)[2:])
+        load_mixture(only, folder, size=SIZE)
+    with pytest.raises(BadInput, match="together are more than all"):
+        load(folder, scenes=0.6, background=0.5)
+
+
 def test_each_source_varies_its_pictures_in_its_own_way(folder: Path) -> None:
     mixture = load(folder, augment={"brightness": 90.0})
     index, epoch = batch(mixture, len(mixture))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 import typer
 from mixtures import make_sources, tables
 from PIL import Image
@@ -22,7 +21,6 @@ from mmfm.models.ruler import RulerConfig, load_ruler, look
 from mmfm.tasks.train_ruler import (
     RulerRecipe,
     accuracy,
-    bend,
     resume_ruler,
     train_ruler,
     what_for,
@@ -34,6 +32,9 @@ widths = [8, 16]
 features = 16
 [augment]
 shift = 1
+turn = 10.0
+stretch = 0.1
+slant = 0.1
 [plan]
 steps = 12
 batch = 16
@@ -42,9 +43,6 @@ threads = 1
 save_steps = 5
 [loss]
 label_smoothing = 0.05
-turn = 10.0
-stretch = 0.1
-slant = 0.1
 """
 
 APP = typer.Typer()
@@ -151,10 +149,9 @@ def mixed(folder: Path, **signs: object) -> RulerRecipe:
     return RulerRecipe.of(
         {
             "size": 8,
-            "sources": [sign | {"augment": {"shift": 1}, "background": 0.3}],
+            "sources": [sign | {"augment": {"shift": 1, "turn": 5.0}, "background": 0.3}],
             "model": {"widths": [8, 16], "features": 16},
             "plan": {"steps": 150, "batch": 24, "precision": "fp32", "threads": 1, "rate": 5e-3},
-            "loss": {"turn": 5.0},
         }
     )
 
@@ -209,81 +206,18 @@ def test_what_a_ruler_could_not_name_is_not_held_out(tmp_path: Path) -> None:
     assert RulerRecipe.read("ruler-emoji").sources[0].hold_kinds == 0
 
 
-# --- how pictures are varied --------------------------------------------------------------------
-
-
-def bending(**options: float) -> RulerRecipe:
-    return RulerRecipe.of({"plan": {"steps": 1}, "loss": options})
-
-
-def bar(side: int = 28) -> torch.Tensor:
-    """A white bar, upright, in the middle of black."""
-    image = torch.full((1, 1, side, side), -1.0)
-    image[..., 6:22, 13:15] = 1
-    return image
-
-
-def test_without_bending_pictures_stay_as_they_are() -> None:
-    images = torch.rand(3, 1, 9, 9)
-    assert torch.equal(bend(images, bending(), 0, 0, torch.arange(3)), images)
-
-
-def test_a_picture_is_bent_the_same_in_any_batch() -> None:
-    recipe = bending(turn=20.0, stretch=0.2, slant=0.2)
-    images = torch.rand(8, 1, 12, 12)
-    all_bent = bend(images, recipe, 3, 1, torch.arange(8))
-    one_bent = bend(images[5:6], recipe, 3, 1, torch.tensor([5]))
-    assert torch.allclose(all_bent[5:6], one_bent, atol=1e-6)
-    assert not torch.allclose(bend(images, recipe, 3, 2, torch.arange(8)), all_bent, atol=0.01)
-
-
-def _spread(images: torch.Tensor) -> torch.Tensor:
-    """The mean of x², of x y and of y² over the ink, from the middle of the picture (b 3)."""
-    ink = (images[:, 0] + 1) / 2
-    at = torch.arange(images.shape[-1]) - (images.shape[-1] - 1) / 2
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    moments = [(ink * m).sum(dim=(1, 2)) / ink.sum(dim=(1, 2)) for m in (x * x, x * y, y * y)]
-    return torch.stack(moments, dim=1)
-
-
-def test_turning_keeps_form_and_ink_and_stays_within_its_angle() -> None:
-    images = bar().expand(200, 1, 28, 28)
-    bent = bend(images, bending(turn=30.0), 0, 0, torch.arange(200))
-    assert torch.allclose((bent + 1).sum(dim=(1, 2, 3)), (images + 1).sum(dim=(1, 2, 3)), rtol=0.03)
-    xx, xy, yy = _spread(bent).T
-    angle = (0.5 * torch.atan2(2 * xy, yy - xx)).rad2deg()
-    assert 27 < float(angle.abs().max()) < 31
-    assert float(angle.min()) < -25 and float(angle.max()) > 25
-
-
-def test_turning_and_slanting_together_keep_the_ink() -> None:
-    images = bar().expand(200, 1, 28, 28)
-    bent = bend(images, bending(turn=40.0, slant=0.4), 0, 0, torch.arange(200))
-    assert torch.allclose((bent + 1).sum(dim=(1, 2, 3)), (images + 1).sum(dim=(1, 2, 3)), rtol=0.05)
-
-
-def test_stretching_and_slanting_stay_within_their_bounds() -> None:
-    images = bar().expand(200, 1, 28, 28)
-    before = _spread(images)[0]
-    taller = (_spread(bend(images, bending(stretch=0.2), 0, 0, torch.arange(200)))[:, 2]).sqrt()
-    factor = taller / before[2].sqrt()
-    assert 1 / 1.23 < float(factor.min()) < 0.86 and 1.16 < float(factor.max()) < 1.23
-    _, xy, yy = _spread(bend(images, bending(slant=0.3), 0, 0, torch.arange(200))).T
-    lean = xy / yy
-    assert 0.27 < float(lean.max()) < 0.31 and -0.31 < float(lean.min()) < -0.27
-
-
 # --- what a newcomer gets wrong -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "[loss]\nturn = 200.0",
-        "[loss]\nstretch = 1.0",
-        "[loss]\nslant = -0.1",
+        "[augment]\nturn = 200.0",
+        "[augment]\nstretch = 1.0",
+        "[augment]\nslant = -0.1",
         "[loss]\nlabel_smoothing = 1.0",
-        f"[loss]\nturn = {math.nan}",
+        "[loss]\nturn = 5.0",
+        f"[augment]\nturn = {math.nan}",
         "[model]\nwings = 2",
         "[model]\nwidths = 'wide'",
         "[model]\nwidths = [8, 12]",
