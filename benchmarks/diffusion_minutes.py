@@ -27,7 +27,7 @@ from pathlib import Path
 from diffusion_results import Results, Row, add_options, figures, results_of, second_opinions
 from safetensors import safe_open
 
-from mmfm.data.labelled import Augment
+from mmfm.data.augment import Augment
 from mmfm.errors import MmfmError
 from mmfm.machine import pick_device
 from mmfm.models.checkpoints import load_denoiser
