@@ -1,8 +1,8 @@
 """How well emoji-nano draws what it is asked for, in English and in Korean.
 
     python benchmarks/emoji_nano.py --data DATA --judge runs/ruler-emoji [--model emoji-nano | RUN]
-        [--clip CLIP] [--hand noto] [--guidance G] [--steps N] [--seeds 5] [--kept FOLDER]
-        [--sheet SHEET.png] [--grid GRID.png]
+        [--clip CLIP] [--hand noto] [--guidance G] [--interval LOW HIGH] [--steps N] [--seeds 5]
+        [--kept FOLDER] [--sheet SHEET.png] [--grid GRID.png]
     python benchmarks/emoji_nano.py --answers SHEET.csv
     python benchmarks/emoji_nano.py --data DATA --choose
 
@@ -19,7 +19,9 @@ name in each language, from several noises. Every share has its 95 % interval: w
 for several times, of drawing names anew. Beside it stands how often the judge names real pictures
 right that emoji-nano learned from, and what a machine would score that only finds the learned
 picture whose name is nearest by clip-nano. How near what was drawn comes to what was learned is
-held against real pictures that nobody could copy: twemoji's, who is no fork of a learned hand.
+held against real pictures that nobody could copy: twemoji's, who is no fork of a learned hand; and
+against those of one learned hand among those of the others, which share their maker's manner. A
+picture that is moved by a pixel is the same picture.
 
 --sheet draws things in colours that no learned picture of them has, shuffled among others, as
 numbered sheets that don't say what was asked for. Somebody who doesn't know it writes into
@@ -39,13 +41,14 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from io import StringIO
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from about import this_run
-from clip_nano import interval
+from clip_nano import base, interval
 from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -218,6 +221,10 @@ class Judge:
         """What it makes of pictures, brought to its size."""
         return look(self.ruler, shrunk(images, self.ruler.config.image_size))
 
+    def features(self, images: UInt8[Tensor, "n y x c"]) -> Float[Tensor, "n d"]:
+        """What it sees in pictures, before it names them."""
+        return self.look(images).features
+
     def named(self, images: UInt8[Tensor, "n y x c"]) -> Int64[Tensor, " n"]:
         """Which of the hundred each picture is."""
         return self.look(images).logits[:, self.columns].argmax(dim=1)
@@ -299,6 +306,8 @@ def figures(
     real = learned(mixture)
     kinds = [mixture.keys.index(one.emoji) for one in asked]
     number = torch.arange(len(asked))
+    shown = [base(one.emoji) for one in asked]
+    twins = torch.tensor([[a == b for b in shown] for a in shown])
     yield row(f"right name among {len(asked)}", [SPOKEN[language] for language in LANGUAGES])
 
     known = torch.zeros(len(asked), dtype=torch.int64)  # by how many hands the judge knows it
@@ -315,15 +324,20 @@ def figures(
         yield row(f"real pictures by {hand}, {seen}", [said(right[None])])
     sure = known * 2 > there
 
+    named: dict[str, Tensor] = {}  # s n, and whether it is right
     drawn: dict[str, Tensor] = {}
     for language in LANGUAGES:
         prompts = [one.names[language] for one in asked]
         some: list[Tensor] = []
         for seed in range(seeds):
             tell(f"drawing {len(prompts)} in {SPOKEN[language]}, {seed + 1} of {seeds}")
-            some.append(judge.named(artist.draw(prompts, seed)) == number)
-        drawn[language] = torch.stack(some)
+            some.append(judge.named(artist.draw(prompts, seed)))
+        named[language] = torch.stack(some)
+        drawn[language] = named[language] == number
     yield row("drawn", [said(drawn[language]) for language in LANGUAGES])
+    pairs = int(twins.sum(dim=1).gt(1).sum())
+    name = f"drawn, the twin of one that has any ({pairs}) right as well"
+    yield row(name, [said(twins[number, named[language]]) for language in LANGUAGES])
     name = f"drawn, the {int(sure.sum())} whose real pictures the judge names right"
     yield row(name, [said(drawn[language][:, sure]) for language in LANGUAGES])
     yield row("by chance", [f"{1 / len(asked):.1%}"] * 2)
@@ -374,29 +388,67 @@ def copies(
     drawn = [artist.draw(several, seed) for several in prompts for seed in range(seeds)]
     here = torch.isin(others.kinds, kinds)
     whose = ", ".join(others.drawers[number] for number in others.hands.unique().tolist())
-    heaps = {
-        "drawn": (torch.cat(drawn), kinds.repeat(len(drawn))),
-        f"real, by {whose}": (others.images[here], others.kinds[here]),
-    }
+    everyone = torch.ones(len(among.kinds), dtype=torch.bool)
+    heaps = [
+        Heap("drawn", torch.cat(drawn), kinds.repeat(len(drawn)), everyone),
+        Heap(f"real, by {whose}", others.images[here], others.kinds[here], everyone),
+    ]
+    for number, hand in enumerate(among.drawers):
+        own = among.hands == number
+        some = own & torch.isin(among.kinds, kinds) & torch.isin(among.kinds, among.kinds[~own])
+        name = f"real, by {hand}, among the others'"
+        heaps.append(Heap(name, among.images[some], among.kinds[some], ~own))
     yield "distance to the nearest learned picture: median, the nearest twentieth, the nearest"
-    views = {"pixels": pixels, "what the judge sees": lambda images: judge.look(images).features}
-    for what, see in views.items():
-        rows_among = see(among.images)
-        found: dict[str, dict[str, Tensor]] = {}
-        for name, (images, of) in heaps.items():
-            rows = see(images)
-            same = torch.empty(len(rows), dtype=torch.float64)
-            for kind in of.unique():
-                same[of == kind] = nearest(rows[of == kind], rows_among[among.kinds == kind])[0]
-            found[name] = {"any emoji": nearest(rows, rows_among).distance, "the same emoji": same}
+    views = {"pixels": (pixels, moved), "what the judge sees": (judge.features, None)}
+    for what, (see, move) in views.items():
+        # What was learned, and the same a pixel further: it was shown so, and is drawn so.
+        copies = [among.images] if move is None else list(move(among.images))
+        rows_among = torch.cat([see(some) for some in copies])
+        of_among, times = among.kinds.repeat(len(copies)), len(copies)
+        found = [
+            distances(see(heap.images), heap.kinds, rows_among, of_among, heap.among.repeat(times))
+            for heap in heaps
+        ]
         for whose in ("the same emoji", "any emoji"):
-            for name, distances in found.items():
-                d = distances[whose]
+            for heap, far in zip(heaps, found, strict=True):
+                d = far[whose]
                 low = float(d.quantile(0.05))
-                yield f"{what}, {whose}, {name:30} {d.median():7.2f} {low:7.2f} {d.min():7.2f}"
-            ours, real = (found[name][whose] for name in heaps)
+                yield f"{what}, {whose}, {heap.name:34} {d.median():7.2f} {low:7.2f} {d.min():7.2f}"
+            ours, real = found[0][whose], found[1][whose]
             share = (ours < real.quantile(0.05)).double().mean()
-            yield f"    drawn ones nearer than the nearest twentieth of real ones: {share:.1%}"
+            yield f"    drawn ones nearer than the nearest twentieth {heaps[1].name}: {share:.1%}"
+
+
+@dataclass(frozen=True, eq=False)
+class Heap:
+    """Pictures, and the learned ones among which the nearest to each is looked for."""
+
+    name: str
+    images: UInt8[Tensor, "n y x c"]
+    kinds: Int64[Tensor, " n"]
+    among: Bool[Tensor, " m"]
+
+
+def distances(
+    rows: Float[Tensor, "n d"],
+    kinds: Int64[Tensor, " n"],
+    others: Float[Tensor, "m d"],
+    of: Int64[Tensor, " m"],
+    among: Bool[Tensor, " m"],
+) -> dict[str, Tensor]:
+    """How far each is from the nearest of these others, and from the nearest of its own kind."""
+    same = torch.empty(len(rows), dtype=torch.float64)
+    for kind in kinds.unique():
+        same[kinds == kind] = nearest(rows[kinds == kind], others[among & (of == kind)])[0]
+    return {"the same emoji": same, "any emoji": nearest(rows, others[among]).distance}
+
+
+def moved(images: UInt8[Tensor, "n y x c"]) -> Iterator[UInt8[Tensor, "n y x c"]]:
+    """The same pictures where they lie, and a pixel further each way, on white."""
+    side = images.shape[1]
+    on_white = F.pad(images, (0, 0, 1, 1, 1, 1), value=255)
+    for y, x in product(range(3), range(3)):
+        yield on_white[:, y : y + side, x : x + side]
 
 
 def pixels(images: UInt8[Tensor, "n y x c"]) -> Float[Tensor, "n d"]:
@@ -446,6 +498,28 @@ def composed(artist: Artist, mixture: Mixture) -> dict[Cell, Tensor]:
         for which, image in enumerate(artist.draw(names, seed)):
             images[Cell(which, seed)] = image
     return images
+
+
+def judged_composed(ruler: Ruler, mixture: Mixture, images: Mapping[Cell, Tensor]) -> Iterator[str]:
+    """How often the judge names compositions right, among them and the controls."""
+    things = [emoji for emoji, *_ in (*COMPOSITIONS, *CONTROLS)]
+    kinds = [mixture.kinds[mixture.keys.index(emoji)] for emoji in things]
+    asked = [
+        Asked(emoji, {language: kind.names[language][0] for language in LANGUAGES})
+        for emoji, kind in zip(things, kinds, strict=True)
+    ]
+    judge, number = Judge(ruler, asked), torch.arange(len(things))
+    right = torch.empty(EACH, len(things), dtype=torch.bool)
+    for seed in range(EACH):
+        drawn = torch.stack([images[Cell(which, seed)] for which in range(len(things))])
+        right[seed] = judge.named(drawn) == number
+    yield row(f"right name among {len(things)}", [SPOKEN[language] for language in LANGUAGES])
+    for title, some in (
+        ("compositions held out", slice(len(COMPOSITIONS))),
+        ("those learned", slice(len(COMPOSITIONS), None)),
+    ):
+        # Every second one was asked for in Korean (`composed`).
+        yield row(title, [said(right[start::2, some]) for start in range(len(LANGUAGES))])
 
 
 def _check_composed(mixture: Mixture) -> None:
@@ -569,6 +643,9 @@ def main() -> None:
     parser.add_argument("--judge", help="the run of mmfm train ruler")
     parser.add_argument("--hand", help="draw as this hand; none in particular unless it is named")
     parser.add_argument("--guidance", type=float)
+    parser.add_argument(
+        "--interval", type=float, nargs=2, metavar=("LOW", "HIGH"), help="times that it guides at"
+    )
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, default=5, help="so many pictures of each name")
     parser.add_argument("--kept", type=Path, default=Path("runs/emoji-nano-drawn"))
@@ -595,7 +672,8 @@ def main() -> None:
 def measured(arguments: argparse.Namespace) -> Iterator[str]:
     """All that is drawn and measured."""
     den = load_denoiser(arguments.model, device=arguments.device)
-    how = chosen(den, guidance=arguments.guidance, steps=arguments.steps)
+    between = None if arguments.interval is None else tuple(arguments.interval)
+    how = chosen(den, guidance=arguments.guidance, interval=between, steps=arguments.steps)
     reader = reader_for(den, arguments.clip, arguments.device)
     artist = Artist(den, reader, how, arguments.hand, arguments.kept)
     weights = sum(weight.numel() for weight in den.parameters())
@@ -620,6 +698,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"judge: {ruler.source}, {len(ruler.labels)} names, {ruler.digest[:12]}"
     clip = load_clip(arguments.clip or den.reads, device=arguments.device)
     yield from figures(artist, judge, mixture, asked, clip, arguments.seeds)
+    yield from judged_composed(ruler, mixture, composed(artist, mixture))
     yield from copies(artist, judge, mixture, asked, arguments.seeds)
 
 

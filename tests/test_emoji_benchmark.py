@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from mixtures import SIGNS, SIZE, make_sources, tables
 from PIL import Image
 
+from mmfm.data.kinds import Kind
 from mmfm.data.mixture import load_mixture
 from mmfm.errors import BadInput
 from mmfm.models.ruler import Ruler, RulerConfig
@@ -147,6 +149,37 @@ def test_smaller_pictures_are_means_and_distances_are_in_levels() -> None:
     darker = bench.pixels(small) - bench.pixels((small.float() * 0).byte())
     level = small[1].double().square().mean().sqrt()
     assert float(darker[1].norm()) == pytest.approx(float(level), rel=1e-5)
+
+
+def test_a_copy_that_is_moved_by_a_pixel_is_a_copy() -> None:
+    learned = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    several = list(bench.moved(learned))
+    assert len(several) == 9 and sum(torch.equal(some, learned) for some in several) == 1
+    rows, of = torch.cat([bench.pixels(some) for some in several]), torch.arange(3).repeat(9)
+    copied = torch.full_like(learned[1:2], 255)
+    copied[:, 1:, :-1] = learned[1:2, :-1, 1:]
+    everywhere = torch.ones(27, dtype=torch.bool)
+    where_it_lies = torch.arange(27) // 3 == 4
+    for whose in ("the same emoji", "any emoji"):
+        for among, copy in ((everywhere, True), (where_it_lies, False)):
+            found = bench.distances(bench.pixels(copied), torch.tensor([1]), rows, of, among)
+            assert (float(found[whose]) == 0.0) == copy
+
+
+def test_compositions_are_named_among_all_things_of_the_sheets(tmp_path: Path) -> None:
+    names = [f"{colour} {thing}" for _, colour, thing in THINGS]
+    kinds = tuple(Kind({"en": (name,), "ko": (name,)}, {}) for name in names)
+    folder = make_sources(tmp_path)
+    some = load_mixture(read_sources(tables(folder)[2:]), folder, size=SIZE)
+    mixture = replace(some, kinds=kinds, keys=tuple(emoji for emoji, *_ in THINGS))
+    ruler = Ruler(RulerConfig(image_size=16, channels=3, classes=len(names)), tuple(names))
+    with torch.no_grad():
+        ruler.head.bias.zero_()
+        ruler.head.bias[2] = 9.0  # whatever it sees it calls the third composition
+    images = {cell: torch.zeros(32, 32, 3, dtype=torch.uint8) for cell in bench.cells()}
+    _, held_out, learned = bench.judged_composed(ruler, mixture, images)
+    assert held_out.count(f"{1 / len(bench.COMPOSITIONS):.1%} (") == 2
+    assert learned.count("0.0% (") == 2
 
 
 def test_an_interval_draws_names_anew() -> None:
