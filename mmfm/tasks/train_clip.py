@@ -75,6 +75,7 @@ class ClipRecipe(Recipe):
     kind: Kind = "info_nce"
     chunk: int | None = None  # pairs that the towers remember at a time; None: all of them
     keep_patches: float = 1.0  # share of the patches that the model is shown in training
+    only_image: bool = False  # the words stay as the model that is begun with reads them
 
     def __post_init__(self) -> None:
         if self.chunk is not None and self.chunk < 1:
@@ -94,6 +95,15 @@ class ClipRecipe(Recipe):
             check_types(f"[model.{tower}]", kind, given.get(tower, {}))
         own = {name: value for name, value in given.items() if name not in towers}
         check_types("[model]", CLIPConfig, own)
+
+    def check_beginning(self) -> None:
+        """Refuse what begins with nothing; to words that nobody taught no picture can be put."""
+        if self.only_image and self.start is None:
+            raise BadInput(
+                "only_image puts pictures to the words of a trained model: name one, "
+                "--start clip-nano"
+            )
+        super().check_beginning()
 
 
 def recipe_for(data: str) -> str:
@@ -297,6 +307,9 @@ def _train(
     device: torch.device,
     stop: Callable[[], bool],
 ) -> Generator[Report]:
+    if recipe.only_image:  # Zhai et al. 2022
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(not name.startswith(("text.", "text_projection.")))
     averaged = copy.deepcopy(model)
 
     def hold_scale() -> None:
@@ -314,7 +327,9 @@ def _train(
         matrices=[
             name
             for name, p in model.named_parameters()
-            if name.startswith(("image.blocks.", "text.blocks.")) and p.ndim == 2
+            if name.startswith(("image.blocks.", "text.blocks."))
+            and p.ndim == 2
+            and p.requires_grad
         ],
         run=run,
         device=device,

@@ -208,6 +208,25 @@ def test_a_run_can_begin_with_a_trained_model_and_keeps_its_tokenizer(
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.parametrize("chunk", [None, 10])
+def test_pictures_can_be_put_to_words_that_stay_as_they_are(
+    tmp_path: Path, drawn: Path, tiny: Path, chunk: int | None
+) -> None:
+    recipe = ClipRecipe.read(str(tiny)).changed({"steps": 5})
+    list(train_clip(both(drawn), tmp_path / "one", recipe, device="cpu"))
+    locked = replace(recipe, only_image=True, chunk=chunk)
+    with pytest.raises(BadInput, match="--start clip-nano"):
+        next(train_clip(both(drawn), tmp_path / "no", locked, device="cpu"))
+    assert not (tmp_path / "no").exists()
+    locked = locked.changed({"steps": 3}, start=str(tmp_path / "one"))
+    list(train_clip(both(drawn), tmp_path / "two", locked, device="cpu"))
+    list(resume_clip(tmp_path / "two", changes={"steps": 6}, device="cpu"))
+    one, two = (mmfm.load_clip(str(tmp_path / name)).state_dict() for name in ("one", "two"))
+    same = {name for name, weight in one.items() if torch.equal(weight, two[name])}
+    words = {name for name in one if name.startswith(("text.", "text_projection"))}
+    assert words <= same and same - words <= {"scale"} and len(words) < len(one) - 5
+
+
 def test_what_cannot_be_read_is_named_and_left_out(tmp_path: Path, tiny: Path) -> None:
     data = draw_pairs(tmp_path / "data")
     (tmp_path / "data" / "3.png").write_bytes(b"\x89PNG torn")
