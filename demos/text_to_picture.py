@@ -28,7 +28,7 @@ from mmfm.tasks.generate import chosen, names_of
 from .page import DEVICE, LANGUAGES, Context
 from .parts import base64_of, lessons_html, models_here, pages_html, told, top_html
 from .text_to_picture_asked import LIMITS, LONGEST, NAMES, as_asked, from_link, wish_in
-from .text_to_picture_kept import Drawn, as_noise, told_parts
+from .text_to_picture_kept import Drawn, as_noise, told_words
 from .way import (
     HEAVY,
     LIGHT,
@@ -140,17 +140,17 @@ class DrawnFromWords(WayPage):
         """Walk the way to a drawing and tell of its steps."""
         asked, den, reader = drawn.asked, painter.den, painter.reader
         frames: list[News] = []
-        parts = [told_parts(part, reader) for part in drawn.parts]
+        words = [told_words(one, reader) for one in drawn.words]
 
         def news(first: int) -> News:
             total = asked.wish.steps
-            return {"first": first, "frames": frames[first:], "total": total, "parts": parts}
+            return {"first": first, "frames": frames[first:], "total": total, "words": words}
 
         yield news(0)  # the device is ours
-        words = tell(den, reader, asked.texts, asked.wish.hand)
+        said = tell(den, reader, asked.texts, asked.wish.hand)
 
         def frame(moment: Moment) -> News:
-            return drawn.add(moment, looked(den, words, moment) if parts else None)
+            return drawn.add(moment, looked(den, said, moment) if words else None)
 
         yield from in_time(map(frame, asked.drawing(den, reader)), frames, news, is_halted)
         end = base64_of(drawn.result.numpy())

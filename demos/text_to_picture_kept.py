@@ -13,7 +13,7 @@ from torch import Tensor
 from mmfm import keepsakes, plot
 from mmfm.models.reading import breaks
 from mmfm.models.words import Reader
-from mmfm.tasks.draw_words import Moment, Part, by_part, parts_of
+from mmfm.tasks.draw_words import Moment, Word, by_word, words_of
 from mmfm.tasks.generate import as_bytes
 
 from .parts import base64_of
@@ -23,7 +23,7 @@ from .way import WIDE, film
 Bytes = UInt8[Tensor, "b y x c"]
 
 LINGERING = 0.25  # seconds of a picture on the way from one text to another
-LEAST_SHARE = 1e-4  # of a place's looking that is drawn at full strength, where none is larger
+LEAST_SPAN = 0.05  # between dark and bright: places that differ by less look alike
 
 
 @dataclass(eq=False)
@@ -32,7 +32,7 @@ class Drawn:
 
     model: str
     asked: Asked
-    parts: list[list[Part]]  # of each text, for whom the places of its picture are shown
+    words: list[list[Word]]  # of each text, for whom the places of its picture are shown
     noisy: list[Bytes] = field(default_factory=list[Bytes])  # what the model was shown at each step
     end: Bytes | None = None  # what the last step has left
 
@@ -40,18 +40,18 @@ class Drawn:
     def begin(cls, model: str, asked: Asked, reader: Reader) -> "Drawn":
         """Before the first step. On the way between two texts no place reads one text alone."""
         texts = () if asked.mode == "between" else asked.texts
-        return cls(model, asked, [parts_of(reader, text) for text in texts])
+        return cls(model, asked, [words_of(reader, text) for text in texts])
 
     def add(self, moment: Moment, shares: Float[Tensor, "b m y x"] | None) -> dict[str, Any]:
         """Note a step, and tell the browser of it."""
         noisy, x0, self.end = (as_bytes(x) for x in (moment.noisy, moment.x0, moment.x))
         self.noisy.append(noisy)
-        pairs = [] if shares is None else zip(shares, self.parts, strict=True)
+        pairs = [] if shares is None else zip(shares, self.words, strict=True)
         return {
             "noisy": base64_of(noisy.numpy()),
-            "x0": base64_of(x0.numpy()) if self.parts else None,  # of many it is too much to send
+            "x0": base64_of(x0.numpy()) if self.words else None,  # of many it is too much to send
             "share": moment.share,
-            "looks": [as_look(by_part(share, parts)) for share, parts in pairs],
+            "looks": [as_look(by_word(share, words)) for share, words in pairs],
         }
 
     @property
@@ -88,16 +88,20 @@ class Drawn:
         return plot.enlarged(plot.grid(pictures, columns=len(images), gap=1), wide=wide)
 
 
-def as_look(shares: Float[Tensor, "p y x"]) -> dict[str, Any]:
-    """How much each place took of each part, as the browser reads it: 255 is the part's most.
+def as_look(shares: Float[Tensor, "w y x"]) -> dict[str, Any]:
+    """How much each place took of each word, as the browser reads it, in levels up to 255.
 
-    Parts differ in how much of them is taken at all; each keeps its shades.
+    These lead from the word's least to its most: of how much of it is taken at all they tell
+    nothing, and each word keeps its shades.
     """
-    most = shares.flatten(1).amax(dim=1).clamp(min=LEAST_SHARE)
-    levels = (shares / rearrange(most, "p -> p 1 1") * 255).round().to(torch.uint8).cpu()
+    least, most = (rearrange(ends, "w -> w 1 1") for ends in shares.flatten(1).aminmax(dim=1))
+    span = (most - least).clamp(min=LEAST_SPAN)
+    least = (most - span).clamp(min=0)
+    levels = ((shares - least) / span * 255).round().to(torch.uint8).cpu()
     return {
         "grid": list(shares.shape[1:]),
-        "most": [round(share, 5) for share in most.tolist()],
+        "least": [round(share, 5) for share in least.flatten().tolist()],
+        "span": [round(share, 5) for share in span.flatten().tolist()],
         "levels": base64_of(levels.numpy()),
     }
 
@@ -107,14 +111,13 @@ def as_noise(noise: Float[Tensor, "1 c y x"]) -> str:
     return base64_of(as_bytes(noise).numpy())
 
 
-def told_parts(parts: Sequence[Part], reader: Reader) -> list[dict[str, Any]]:
+def told_words(words: Sequence[Word], reader: Reader) -> list[dict[str, Any]]:
     """The words of a text, as the browser shows them; and which of them nobody taught the model."""
     return [
         {
-            "text": part.text,
-            "kind": part.kind,
-            "unread": not part.places,
-            "spelled": part.kind == "word" and breaks(reader.tokenizer, part.text),
+            "text": word.text,
+            "unread": not word.places,
+            "spelled": breaks(reader.tokenizer, word.text),
         }
-        for part in parts
+        for word in words
     ]

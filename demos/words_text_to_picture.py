@@ -65,19 +65,12 @@ WORDS: dict[str, dict[str, str]] = {
         "model looked at this word.",
         "scope_whole": "over the whole picture",
         "scope_patch": "row {row}, column {column}",
-        "says_nothing": "Point at a word: the patches that looked at it stay bright. Point at a "
-        "patch: the bars show its words.",
+        "says_nothing": "Point at a word: the patches that looked most at it stay bright. Point at "
+        "a patch: the bars show its words.",
         "says_word": "{word} gets {share} of all looks at this step.",
         "says_patch": "The patch in {place} looks most at {words}.",
         "keys": "By touch, tap. By keyboard, Tab goes to the picture and the words, arrows walk "
         "over the patches, Enter holds, Esc lets go.",
-        "begin": "start",
-        "begin_name": "the start mark",
-        "begin_title": "The start mark stands before every text and knows none of its words: "
-        "whoever looks here looks at nothing.",
-        "end": "whole text",
-        "end_name": "the whole text",
-        "end_title": "The end mark comes last and has read the whole text.",
         "unread": "beyond what the model reads",
         "unread_note": "The text is longer than the model reads; words without a picture went "
         "unread.",
@@ -165,11 +158,11 @@ WORDS: dict[str, dict[str, str]] = {
         "captions it has learned what words look like. The model that draws cannot read letters; "
         "these tokens are all it gets.",
         "lesson_look": "Patches look at words",
-        "lesson_look_text": "Inside the model every patch of the picture asks all tokens a "
+        "lesson_look_text": "Inside the model every patch of the picture asks all words a "
         "question and takes a share from each; the shares of a patch add up to 100% "
         "(cross-attention; Rombach et al. 2022). You see the mean over heads and sizes. The tower "
-        "reads from left to right, so its end mark has read the whole text, and often gets the "
-        "largest share.",
+        "reads from left to right: a word knows those before it. Only the mark of the end has "
+        "read all, and no patch looks at it: it tells every part of the model at once.",
         "lesson_guide": "Guidance",
         "lesson_guide_text": "At every step the model is asked twice, with the words and without, "
         "and goes beyond the difference (Ho & Salimans 2022). A little of it makes pictures true "
@@ -187,7 +180,8 @@ WORDS: dict[str, dict[str, str]] = {
         "lesson_caution": "Not an explanation",
         "lesson_caution_text": "A patch takes from the words it looks at, but that is not all "
         "that words do: the text as a whole steers every block, too. So a word can matter that "
-        "hardly a patch looked at. Test it: change the word, keep the noise.",
+        "hardly a patch looked at, and of a single word the map says nothing. Test it: change "
+        "the word, keep the noise.",
     },
     "ko": {
         **COMMON["ko"],
@@ -237,19 +231,12 @@ WORDS: dict[str, dict[str, str]] = {
         "words_wait": "그리는 동안 낱말마다 작은 그림이 여기에 생겨요. 그 낱말을 본 곳이 밝아요.",
         "scope_whole": "그림 전체",
         "scope_patch": "{row}행 {column}열",
-        "says_nothing": "낱말을 가리키면 그 낱말을 본 패치가 밝게 남고, 패치를 가리키면 그 패치가 "
-        "본 낱말이 막대로 보여요.",
+        "says_nothing": "낱말을 가리키면 그 낱말을 많이 본 패치가 밝게 남고, 패치를 가리키면 "
+        "그 패치가 본 낱말이 막대로 보여요.",
         "says_word": "{word}: 이 걸음에서 모든 눈길의 {share}를 받았어요.",
         "says_patch": "{place} 패치가 가장 많이 본 것: {words}",
         "keys": "손가락으로는 두드려 보세요. 키보드로는 탭 키로 그림과 낱말 사이를 오가고, "
         "화살표로 패치를 옮겨 다니고, 엔터 키로 붙잡고, Esc 키로 놓아요.",
-        "begin": "시작",
-        "begin_name": "시작 표시",
-        "begin_title": "시작 표시는 모든 글 앞에 놓이고 아무 낱말도 몰라요. 여기를 보면 아무것도 "
-        "보지 않는 셈이에요.",
-        "end": "글 전체",
-        "end_name": "글 전체",
-        "end_title": "끝 표시는 맨 뒤에 놓이고, 글을 끝까지 읽었어요.",
         "unread": "모델이 읽는 범위 밖이에요",
         "unread_note": "모델이 읽을 수 있는 것보다 글이 길어요. 그림이 없는 낱말은 읽지 못했어요.",
         "spelled": "모델이 낱말로 배우지 않은 말이에요: {words}. 글자나 그 조각으로 읽어서 뜻을 "
@@ -326,10 +313,11 @@ WORDS: dict[str, dict[str, str]] = {
         "바꾸는데, 낱말이나 그 조각마다 숫자 목록 하나가 생겨요. 설명이 붙은 그림을 보며 낱말이 "
         "어떻게 생겼는지 배웠지요. 그리는 모델은 글자를 못 읽어요. 받는 것은 이 토큰뿐이에요.",
         "lesson_look": "패치가 낱말을 봐요",
-        "lesson_look_text": "모델 안에서 그림의 패치는 저마다 모든 토큰에게 묻고 조금씩 가져와요. "
+        "lesson_look_text": "모델 안에서 그림의 패치는 저마다 모든 낱말에게 묻고 조금씩 가져와요. "
         "한 패치의 몫을 더하면 100%예요(크로스 어텐션, Rombach et al. 2022). 여기서 보이는 것은 "
-        "모든 헤드와 크기의 평균이에요. 텍스트 타워는 왼쪽부터 읽기 때문에 끝 표시만 글을 다 "
-        "읽었고, 그래서 가장 큰 몫을 받을 때가 많아요.",
+        "모든 헤드와 크기의 평균이에요. 텍스트 타워는 왼쪽부터 읽어서, 낱말은 앞에 나온 낱말만 "
+        "알아요. 글을 다 읽은 것은 끝 표시뿐인데, 패치는 이것을 보지 않아요. 모델의 모든 부분에 "
+        "한꺼번에 전해지거든요.",
         "lesson_guide": "가이던스",
         "lesson_guide_text": "걸음마다 모델에게 두 번 물어요. 말을 들려주고 한 번, 들려주지 않고 "
         "한 번. 그리고 그 차이보다 더 나아가요(Ho & Salimans 2022). 조금이면 그림이 말에 "
@@ -346,6 +334,7 @@ WORDS: dict[str, dict[str, str]] = {
         "lesson_caution": "그래도 설명은 아니에요",
         "lesson_caution_text": "패치는 본 낱말에서 무언가를 가져오지만, 말이 하는 일은 그것만이 "
         "아니에요. 글 전체도 모든 층을 움직여요. 그래서 거의 아무도 보지 않은 낱말이 중요할 수도 "
-        "있어요. 확인하려면 노이즈를 그대로 두고 그 낱말을 바꿔 보세요.",
+        "있고, 낱말이 하나뿐이면 지도는 아무것도 말해 주지 않아요. 확인하려면 "
+        "노이즈를 그대로 두고 그 낱말을 바꿔 보세요.",
     },
 }

@@ -52,7 +52,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        # Under autocast x may be in half precision, and only of one kind it is done in one go.
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
 # --- attention --------------------------------------------------------------------------------

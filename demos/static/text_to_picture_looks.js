@@ -1,7 +1,7 @@
 // Drawn from Words, the words: which of them each patch of a picture looked at, at every step.
 //
-// A look holds, for each part of a text, how much every patch took of it: levels up to 255, which
-// stands for the part's `most`. Parts are words, and the marks before and behind them.
+// A look holds, for each word of a text, how much every patch took of it: levels from 0, the word's
+// `least`, to 255, a `span` above that.
 
 const DARK = "9, 11, 24"; // over patches that did not look
 const DIM = 0.8; // and how much of it
@@ -17,28 +17,28 @@ const lookAt = (number) => run?.frames[Math.min(run.at, run.total - 1)]?.looks[n
 
 const places = ({ grid }) => grid[0] * grid[1];
 
-// How much a patch took of a part; of all patches together their mean.
-function shareOf(look, part, patch) {
+// How much a patch took of a word; of all patches together their mean.
+function shareOf(look, word, patch) {
   const count = places(look);
-  const levels = look.levels.subarray(part * count, (part + 1) * count);
+  const levels = look.levels.subarray(word * count, (word + 1) * count);
   const level = patch === null ? levels.reduce((sum, n) => sum + n, 0) / count : levels[patch];
-  return (level / 255) * look.most[part];
+  return look.least[word] + (level / 255) * look.span[word];
 }
 
 // The word of the other text that a word of this one is held against: of the same place where both
 // texts are equally long, else the same word.
 function counterpart(pane, word) {
-  const [mine, theirs] = [run.parts[pane], run.parts[1 - pane]];
+  const [mine, theirs] = [run.words[pane], run.words[1 - pane]];
   if (!theirs) return null;
   if (mine.length === theirs.length) return word;
-  const found = theirs.findIndex((p) => p.kind === mine[word].kind && p.text === mine[word].text);
+  const found = theirs.findIndex(({ text }) => text === mine[word].text);
   return found < 0 ? null : found;
 }
 
 // Words that the other text does not have.
-function isChanged(pane, { text, kind }) {
-  const other = run.parts[1 - pane];
-  return kind === "word" && Boolean(other) && !other.some((part) => part.text === text);
+function isChanged(pane, { text }) {
+  const other = run.words[1 - pane];
+  return Boolean(other) && !other.some((word) => word.text === text);
 }
 
 // --- pointing ------------------------------------------------------------------------------------
@@ -124,11 +124,9 @@ function onEscape(event) {
 // The words of the texts as buttons; what they show is drawn anew with each step.
 function drawWords() {
   const say = data.words;
-  const told = run?.parts ?? [];
+  const told = run?.words ?? [];
   parts.panes.forEach((pane, number) => {
-    pane.tiles = (told[number] ?? []).map((part, word) => {
-      const marks = { begin: [say.begin, say.begin_title], end: [say.end, say.end_title] };
-      const [text, title] = marks[part.kind] ?? [part.text, part.unread ? say.unread : ""];
+    pane.tiles = (told[number] ?? []).map(({ text, unread }, word) => {
       const canvas = make("canvas", { "aria-hidden": "true" });
       const fillBar = make("i", {});
       const value = make("span", { class: "value" });
@@ -137,10 +135,10 @@ function drawWords() {
         "button",
         {
           type: "button",
-          class: `word ${part.kind}${isChanged(number, part) ? " changed" : ""}`,
-          title: title || null,
+          class: `word${isChanged(number, { text }) ? " changed" : ""}`,
+          title: unread ? say.unread : null,
           "aria-pressed": "false",
-          disabled: part.unread ? "" : null,
+          disabled: unread ? "" : null,
           on: {
             pointerenter: (event) => event.pointerType === "mouse" && point(target),
             pointerleave: (event) => event.pointerType === "mouse" && point(null),
@@ -158,11 +156,11 @@ function drawWords() {
     });
     pane.words.replaceChildren(...pane.tiles.map(({ button }) => button));
   });
-  const words = told.flat().filter((part) => part.kind === "word");
+  const words = told.flat();
   const notes = [];
-  const spelled = [...new Set(words.filter((part) => part.spelled).map((part) => part.text))];
+  const spelled = [...new Set(words.filter((word) => word.spelled).map((word) => word.text))];
   if (spelled.length) notes.push(fill(say.spelled, { words: spelled.join(", ") }));
-  if (words.some((part) => part.unread)) notes.push(say.unread_note);
+  if (words.some((word) => word.unread)) notes.push(say.unread_note);
   parts.wordsNote.textContent = notes.join(" ");
   parts.wordsNote.hidden = notes.length === 0;
 }
@@ -194,33 +192,33 @@ const wordOf = (focus, number) =>
   focus.pane === number ? focus.word : counterpart(focus.pane, focus.word);
 
 function drawTiles(pane, number, look, word, patch) {
-  const shares = pane.tiles.map((_, part) => shareOf(look, part, patch));
+  const shares = pane.tiles.map((_, i) => shareOf(look, i, patch));
   const most = Math.max(...shares, 1e-6);
   const picture = pictureAt(run.at, number);
-  pane.tiles.forEach(({ button, canvas, fillBar, value }, part) => {
-    paintThumb(canvas, picture, look, part);
-    fillBar.style.width = `${(100 * shares[part]) / most}%`;
-    value.textContent = percent(shares[part]);
-    const held = pinned?.word !== undefined && pinned.pane === number && pinned.word === part;
+  pane.tiles.forEach(({ button, canvas, fillBar, value }, i) => {
+    paintThumb(canvas, picture, look, i);
+    fillBar.style.width = `${(100 * shares[i]) / most}%`;
+    value.textContent = percent(shares[i]);
+    const held = pinned?.word !== undefined && pinned.pane === number && pinned.word === i;
     button.setAttribute("aria-pressed", String(held));
-    button.classList.toggle("lit", part === word || (patch !== null && shares[part] === most));
+    button.classList.toggle("lit", i === word || (patch !== null && shares[i] === most));
   });
 }
 
-// Dark where a patch did not look at the part; nothing where no part is pointed at.
-function paintHeat(canvas, look, part) {
-  canvas.hidden = !look || part === null;
-  if (!canvas.hidden) canvas.getContext("2d").putImageData(heat(canvas, look, part), 0, 0);
+// Dark where a patch looked least at the word; nothing where no word is pointed at.
+function paintHeat(canvas, look, word) {
+  canvas.hidden = !look || word === null;
+  if (!canvas.hidden) canvas.getContext("2d").putImageData(heat(canvas, look, word), 0, 0);
 }
 
-function heat(canvas, look, part) {
+function heat(canvas, look, word) {
   const [rows, columns] = look.grid;
   const context = sized(canvas, columns, rows);
   const pixels = context.createImageData(columns, rows);
   const [r, g, b] = DARK.split(",").map(Number);
   for (let i = 0; i < rows * columns; i++) {
     // The root lets small shares be seen beside one that has nearly all.
-    const light = Math.sqrt(look.levels[part * rows * columns + i] / 255);
+    const light = Math.sqrt(look.levels[word * rows * columns + i] / 255);
     pixels.data.set([r, g, b, 255 * DIM * (1 - light)], 4 * i);
   }
   return pixels;
@@ -228,10 +226,10 @@ function heat(canvas, look, part) {
 
 const scratch = document.createElement("canvas");
 
-// The same, small: the picture and what of it looked at the part.
-function paintThumb(canvas, picture, look, part) {
+// The same, small: the picture and what of it looked at the word.
+function paintThumb(canvas, picture, look, word) {
   paint(canvas, picture, run.channels);
-  scratch.getContext("2d").putImageData(heat(scratch, look, part), 0, 0);
+  scratch.getContext("2d").putImageData(heat(scratch, look, word), 0, 0);
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage(scratch, 0, 0, canvas.width, canvas.height);
@@ -255,28 +253,25 @@ function placeName(patch) {
   return fill(data.words.scope_patch, place);
 }
 
-function partName({ kind, text }) {
-  const say = data.words;
-  return kind === "word" ? `“${text}”` : kind === "begin" ? say.begin_name : say.end_name;
-}
+const quoted = ({ text }) => `“${text}”`;
 
 // What is pointed at, in words.
 function says(focus) {
   const say = data.words;
   if (!focus) return say.says_nothing;
   if (focus.word !== undefined) {
-    const part = run.parts[focus.pane][focus.word];
+    const word = run.words[focus.pane][focus.word];
     const share = percent(shareOf(lookAt(focus.pane), focus.word, null));
-    return fill(say.says_word, { word: partName(part), share });
+    return fill(say.says_word, { word: quoted(word), share });
   }
   const told = parts.panes.flatMap((pane, number) => {
     const look = lookAt(number);
     if (!look) return [];
-    const best = run.parts[number]
-      .map((part, i) => [part, shareOf(look, i, focus.patch)])
+    const best = run.words[number]
+      .map((word, i) => [word, shareOf(look, i, focus.patch)])
       .sort(([, a], [, b]) => b - a)
       .slice(0, 2)
-      .map(([part, share]) => `${partName(part)} ${percent(share)}`);
+      .map(([word, share]) => `${quoted(word)} ${percent(share)}`);
     return [best.join(", ")];
   });
   return fill(say.says_patch, { place: placeName(focus.patch), words: told.join(" · ") });

@@ -22,7 +22,7 @@ function pictureAt(position, number) {
 // --- a way that is walked ------------------------------------------------------------------------
 
 function begun(news) {
-  run.parts = news.parts;
+  run.words = news.words;
   status(data.words.drawing);
   drawWords();
 }

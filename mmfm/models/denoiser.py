@@ -6,8 +6,9 @@ fast and from little. The DiT (Peebles & Xie 2023) is the vision transformer nex
 are told something: it is the one that grows well.
 
 Either may read as well (Rombach et al. 2022): every place of the picture looks at the tokens that a
-text tower made of some words, and takes of them what it needs. What they say as a whole goes to all
-blocks, beside time and class. Who reads for it is found in `mmfm.models.words`.
+text tower made of some words, and takes of them what it needs. The last token, in which the tower
+sums the others up, goes to all blocks instead, beside time and class: places that could look at it
+would look at nothing else. Who reads for it is found in `mmfm.models.words`.
 
 Nothing here knows how noise is added or what is asked for, only what `config` says of it, so that
 a file of weights is used as it was trained.
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from mmfm.errors import BadInput
 from mmfm.hub import Origin
 from mmfm.models.vit import patchify, source_of, unpatchify
-from mmfm.nn import MLP, Attention, Steered, sincos_2d, sinusoidal
+from mmfm.nn import MLP, Attention, RMSNorm, Steered, sincos_2d, sinusoidal
 
 Kind = Literal["unet", "dit"]
 Join = Literal["concat", "add"]
@@ -214,18 +215,23 @@ def _lengthened(told: Told, length: int) -> Told:
     return Told(told.kinds, words, F.pad(told.seen, (0, more), value=False))
 
 
-def _last(told: Told) -> Float[Tensor, "b d"]:
-    """The last token of each text, in which a text tower sums it up."""
-    places = torch.arange(told.seen.shape[1], device=told.seen.device)
-    last = (places * told.seen).argmax(dim=1)  # b
-    return told.words[torch.arange(len(last), device=last.device), last]
+def _last(seen: Bool[Tensor, "b m"]) -> Int64[Tensor, " b"]:
+    """Where the last token of each text stands, in which a text tower sums it up."""
+    places = torch.arange(seen.shape[1], device=seen.device)
+    return (places * seen).argmax(dim=1)
+
+
+def _others(seen: Bool[Tensor, "b m"]) -> Bool[Tensor, "b m"]:
+    """All tokens but the last; that one where it is alone, as silence is."""
+    others = seen.scatter(1, rearrange(_last(seen), "b -> b 1"), False)
+    return torch.where(others.any(dim=1, keepdim=True), others, seen)
 
 
 class Text(NamedTuple):
-    """What is read, on its way through a network."""
+    """What places look at, on its way through a network."""
 
     words: Float[Tensor, "b m d"]
-    seen: Bool[Tensor, "b m"]
+    seen: Bool[Tensor, "b m"]  # which of them may be looked at
     # On request, where each part that reads puts down which place looked at which word.
     looked: list[Float[Tensor, "b h n m"]] | None = None
 
@@ -280,12 +286,14 @@ class Read(nn.Module):
     """Let every place look at the words, and take what it finds there.
 
     Its norm and its gate are steered as those of the parts beside it (`Steered`): with `steer` at
-    zero nothing is taken.
+    zero nothing is taken. Questions and words are normed, or they would grow until every place
+    looked at one and the same word, whatever it shows (Dehghani et al. 2023).
     """
 
     def __init__(self, width: int, c: DenoiserConfig) -> None:
         super().__init__()
-        self.attention = Attention(width, width // c.head_dim, context_dim=c.text_dim)
+        heads = width // c.head_dim
+        self.attention = Attention(width, heads, context_dim=c.text_dim, qk_norm=RMSNorm)
         self.steer = nn.Linear(c.embed, 3 * width)
 
     def forward(
@@ -494,9 +502,10 @@ class Denoiser(nn.Module):
     ) -> list[Float[Tensor, "b h y x m"]]:
         """Which words each place looks at while the network answers, in shares that sum to 1.
 
-        One entry for each `Read`, from the finest places to the coarsest: of a U-Net those of a
-        level, of a DiT its patches, block by block. Where a side of the pictures had to be padded,
-        the last places lie beyond their edge.
+        The last token, which sums the others up, has none unless it is alone. One entry for each
+        `Read`, from the finest places to the coarsest: of a U-Net those of a level, of a DiT its
+        patches, block by block. Where a side of the pictures had to be padded, the last places lie
+        beyond their edge.
         """
         self._demand_reading()
         looked: list[Tensor] = []
@@ -520,7 +529,7 @@ class Denoiser(nn.Module):
         told = self.told(t.expand(len(x)), condition, to)  # b e
         text = None
         if isinstance(condition, Told):
-            text = Text(condition.words, condition.seen, looked)
+            text = Text(condition.words, _others(condition.seen), looked)
         # Half precision is for the network: what goes in and comes out stays as exact as it is.
         out = self.net(_padded(x.to(weight.dtype), self.config.patch), told, text)
         return _cropped(out, like=x).to(x.dtype)
@@ -537,7 +546,8 @@ class Denoiser(nn.Module):
         # Waves as long as thousands, for a time that runs to 1: so it is spread over a thousand.
         told = self.time(self._waves(1000 * t)) + self.classes(kinds)
         if self.summary is not None and isinstance(condition, Told):
-            told = told + self.summary(_last(condition))
+            rows = torch.arange(len(condition.words), device=condition.words.device)
+            told = told + self.summary(condition.words[rows, _last(condition.seen)])
         if self.span is not None:
             # Slower ones, so that a length between two that were learned lies between them.
             told = told + self.span(self._waves(10 * (t - (t if to is None else to.to(t)))))
@@ -609,6 +619,8 @@ class Denoiser(nn.Module):
             elif isinstance(module, nn.GroupNorm):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
+            elif isinstance(module, RMSNorm):
+                nn.init.ones_(module.weight)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
         for module in self.modules():

@@ -51,10 +51,13 @@ class Reader:
         self.tokenizer = clip.tokenizer
         self.source = clip.source
         self.dim = self.tower.config.dim
-        self.context = self.tokenizer.context
+        # Where no token knows of those behind it, the marks of the begin are alike before every
+        # text: they say nothing, and are not read.
+        self.skipped = len(self.tokenizer.frame.begin) if self.tower.config.causal else 0
+        self.context = self.tokenizer.context - self.skipped
 
     def __call__(self, texts: Sequence[str]) -> Read:
-        """The tokens of each text, from the mark of its begin to that of its end."""
+        """The tokens of each text, its words and the mark of its end, which sums them up."""
         if len(texts) == 0:
             raise BadInput("no texts to read; name one at least")
         starts = range(0, len(texts), _AT_ONCE)
@@ -74,9 +77,9 @@ class Reader:
         device = self.tower.positions.device
         out, seen = self.tower(rows.to(device)), seen.to(device)
         seen[torch.arange(len(seen), device=device), out.place] = True  # that sums the text up
-        length = _length(seen)
-        seen = seen[:, :length]  # b m
-        return Read(out.tokens[:, :length] * rearrange(seen, "b m -> b m 1"), seen)
+        read = slice(self.skipped, _length(seen))
+        seen = seen[:, read]  # b m
+        return Read(out.tokens[:, read] * rearrange(seen, "b m -> b m 1"), seen)
 
     def _written(self, rows: Int64[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
         """Which numbers of the rows are no padding: what was written, and the marks around it."""
@@ -94,13 +97,14 @@ class Reader:
         """
         frame, words = self.tokenizer.frame, text.split()
         found: list[tuple[str, list[int]]] = []
+        first = len(frame.begin) - self.skipped
         done = 0  # pieces of the words before
         for number, word in enumerate(words, start=1):
             until = done
             if done < frame.room:  # no piece reaches from one word into the next
                 until = len(self.tokenizer.pieces(" ".join(words[:number])))
                 until = min(until, frame.room)
-            found.append((word, [len(frame.begin) + place for place in range(done, until)]))
+            found.append((word, [first + place for place in range(done, until)]))
             done = max(done, until)
         return found
 

@@ -5,19 +5,19 @@
     for moment in between(den, reader, "red heart", "yellow star", Wish(seed=3)):
         moment.x                              # seven pictures, from the one text to the other
     shares = looked(den, told, moment)        # how much of each token every place has taken
-    by_part(shares[0], parts_of(reader, "red heart"))     # and how much of each word
+    by_word(shares[0], words_of(reader, "red heart"))     # and how much of each word
 
 All pictures of a call come from the same noise, that of the first picture which `generate` draws
 from the same seed: whatever differs between them is the doing of the words.
 
 Shapes: b pictures, c channels, y x pixels, or places where the model reads; m tokens of a text,
-p parts of it, h heads.
+w words of it, h heads.
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -57,11 +57,10 @@ class Moment(NamedTuple):
     share: float  # of noise in what it is shown
 
 
-class Part(NamedTuple):
-    """A word of a text, or one of the marks that the text tower sets around it."""
+class Word(NamedTuple):
+    """A word of a text."""
 
-    text: str  # a mark has none
-    kind: Literal["begin", "word", "end"]
+    text: str
     places: tuple[int, ...]  # of its tokens; none: the text tower does not read as far as that
 
 
@@ -193,21 +192,11 @@ def _laid_out(mean: Float[Tensor, "b m y x"], side: int) -> Float[Tensor, "b m y
     return F.interpolate(mean, size=(side, side), mode="nearest-exact")
 
 
-def parts_of(reader: Reader, text: str) -> list[Part]:
-    """The words of a text in their order, between the marks of its begin and its end."""
-    count = int(reader([text]).seen.sum())
-    words = [Part(word, "word", tuple(places)) for word, places in reader.pieces(text)]
-    taken = {place for word in words for place in word.places}
-    first = min(taken, default=1)
-    begin = tuple(place for place in range(min(first, count)))
-    end = tuple(place for place in range(first, count) if place not in taken)
-    marks = (Part("", "begin", begin), *words, Part("", "end", end))
-    return [part for part in marks if part.kind == "word" or part.places]
+def words_of(reader: Reader, text: str) -> list[Word]:
+    """The words of a text in their order."""
+    return [Word(word, tuple(places)) for word, places in reader.pieces(text)]
 
 
-def by_part(shares: Float[Tensor, "m y x"], parts: Sequence[Part]) -> Float[Tensor, "p y x"]:
-    """How much every place took of each part: of all tokens of a word together."""
-    nothing = torch.zeros_like(shares[0])
-    return torch.stack(
-        [shares[list(part.places)].sum(dim=0) if part.places else nothing for part in parts]
-    )
+def by_word(shares: Float[Tensor, "m y x"], words: Sequence[Word]) -> Float[Tensor, "w y x"]:
+    """How much every place took of each word: of all its tokens together."""
+    return torch.stack([shares[list(word.places)].sum(dim=0) for word in words])

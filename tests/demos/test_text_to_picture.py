@@ -33,6 +33,7 @@ from mmfm.demos.text_to_picture_asked import (
     as_asked,
     from_link,
 )
+from mmfm.demos.text_to_picture_kept import as_look
 from mmfm.demos.words import COMMON
 from mmfm.demos.words_text_to_picture import WORDS
 from PIL import Image, ImageSequence
@@ -43,7 +44,7 @@ from mmfm.errors import BadInput
 from mmfm.models.checkpoints import save_clip, save_denoiser
 from mmfm.models.denoiser import Denoiser, DenoiserConfig
 from mmfm.models.words import Reader
-from mmfm.tasks.draw_words import COUNT, Wish, by_part, draw, looked, parts_of, tell
+from mmfm.tasks.draw_words import COUNT, Wish, by_word, draw, looked, tell, words_of
 from mmfm.tasks.generate import as_bytes
 
 SAY = WORDS["en"]
@@ -142,23 +143,32 @@ def test_the_browser_gets_every_step_and_every_look_as_the_task_makes_them(
     den, reader = painter.den, painter.reader
     *_, last = drawn(page, visit, hand="noto")
     assert last["over"] and not last["halted"] and last["total"] == len(last["frames"]) == 5
-    assert [part["kind"] for part in last["parts"][0]] == ["begin", "word", "word", "end"]
-    assert [part["text"] for part in last["parts"][0]] == ["", "red", "heart", ""]
+    assert [word["text"] for word in last["words"][0]] == ["red", "heart"]
     wish = Wish("noto", steps=5, guidance=2.0, seed=7)
     moments = list(draw(den, reader, ["red heart"], wish))
-    told, parts = tell(den, reader, ["red heart"], "noto"), parts_of(reader, "red heart")
+    told, words = tell(den, reader, ["red heart"], "noto"), words_of(reader, "red heart")
     for frame, moment in zip(last["frames"], moments, strict=True):
         assert np.array_equal(as_images(frame["noisy"]), as_bytes(moment.noisy))
         assert np.array_equal(as_images(frame["x0"]), as_bytes(moment.x0))
         assert frame["share"] == pytest.approx(moment.share)
         (look,) = frame["looks"]
-        shares = by_part(looked(den, told, moment)[0], parts)
-        levels = np.frombuffer(base64.b64decode(look["levels"]), np.uint8).reshape(4, 16, 16)
-        assert look["grid"] == [16, 16] and (levels.reshape(4, -1).max(axis=1) == 255).all()
-        found = levels / 255 * np.array(look["most"])[:, None, None]
+        shares = by_word(looked(den, told, moment)[0], words)
+        levels = np.frombuffer(base64.b64decode(look["levels"]), np.uint8).reshape(2, 16, 16)
+        assert look["grid"] == [16, 16] and (levels.reshape(2, -1).max(axis=1) == 255).all()
+        least, span = (np.array(look[name])[:, None, None] for name in ("least", "span"))
+        found = least + levels / 255 * span
         np.testing.assert_allclose(found, shares, atol=2e-3)
         np.testing.assert_allclose(found.sum(axis=0), 1, atol=5e-3)
     assert np.array_equal(as_images(last["end"]), as_bytes(moments[-1].x))
+
+
+def test_a_look_leads_from_the_least_to_the_most_of_each_word():
+    shares = [[0.2, 0.7], [0.51, 0.5], [1, 1], [0, 0], [0.01, 0]]
+    look = as_look(torch.tensor(shares)[:, None])
+    levels = np.frombuffer(base64.b64decode(look["levels"]), np.uint8).reshape(-1, 2)
+    assert levels.tolist() == [[0, 255], [255, 204], [255, 255], [0, 0], [51, 0]]
+    least, span = (np.array(look[name])[:, None] for name in ("least", "span"))
+    np.testing.assert_allclose(least + levels / 255 * span, shares, atol=1e-4)
 
 
 def test_a_changed_word_is_drawn_beside_from_the_same_noise(page: DrawnFromWords, visit: Visit):
@@ -170,15 +180,15 @@ def test_a_changed_word_is_drawn_beside_from_the_same_noise(page: DrawnFromWords
     assert np.abs(end[0] - end[1]).mean() > 2
     *_, alone = drawn(page, visit, turn=2)
     assert np.abs(as_images(alone["end"])[0] - end[0]).max() <= 1  # a rounding
-    assert [[p["text"] for p in parts] for parts in last["parts"]] == [
-        ["", "red", "heart", ""],
-        ["", "blue", "heart", ""],
+    assert [[word["text"] for word in words] for words in last["words"]] == [
+        ["red", "heart"],
+        ["blue", "heart"],
     ]
 
 
 def test_the_walk_sends_seven_pictures_and_no_looks(page: DrawnFromWords, visit: Visit):
     *_, last = drawn(page, visit, **{**PAIR, "mode": "between"})
-    assert len(as_images(last["end"])) == COUNT and last["parts"] == []
+    assert len(as_images(last["end"])) == COUNT and last["words"] == []
     for frame in last["frames"]:
         assert len(as_images(frame["noisy"])) == COUNT
         assert frame["x0"] is None and frame["looks"] == []
@@ -240,10 +250,10 @@ def test_a_drawing_that_was_stopped_is_not_forgotten_when_a_later_one_is(
 
 def test_words_that_are_not_read_as_meant_are_marked(page: DrawnFromWords, visit: Visit):
     *_, last = drawn(page, visit, text="빨간 쀍", steps=1)
-    assert [part["spelled"] for part in last["parts"][0]] == [False, False, True, False]
+    assert [word["spelled"] for word in last["words"][0]] == [False, True]
     *_, last = drawn(page, visit, turn=2, text=" ".join(["heart"] * 20), steps=1)
-    unread = [part["unread"] for part in last["parts"][0]]
-    assert unread[1] is False and unread[20] is True and unread[-1] is False
+    unread = [word["unread"] for word in last["words"][0]]
+    assert unread[0] is False and unread[19] is True
 
 
 def test_the_noise_is_shown_before_anything_is_drawn(page: DrawnFromWords, visit: Visit):

@@ -51,17 +51,17 @@ def other_clip(pool: Any = "end", causal: bool = True, frame: Frame | None = Non
 # --- what is read ---------------------------------------------------------------------------------
 
 
-def test_texts_are_read_from_their_begin_to_their_end_and_cut_behind_the_longest(
+def test_texts_are_read_behind_their_begin_to_their_end_and_cut_behind_the_longest(
     clip: CLIP, reader: Reader
 ):
     words, seen = reader(TEXTS)
     assert clip.text is not None and clip.tokenizer is not None
-    lengths = [2 + len(clip.tokenizer.pieces(text)) for text in TEXTS]
+    lengths = [len(clip.tokenizer.pieces(text)) + 1 for text in TEXTS]
     assert seen.dtype == torch.bool and seen.sum(dim=1).tolist() == lengths
     assert words.shape == (len(TEXTS), max(lengths), reader.dim)
     whole = clip.text(clip.tokenizer(TEXTS))  # the rows as they are, padding and all
     for row, length in enumerate(lengths):
-        torch.testing.assert_close(words[row, :length], whole.tokens[row, :length])
+        torch.testing.assert_close(words[row, :length], whole.tokens[row, 1 : 1 + length])
         torch.testing.assert_close(words[row, length - 1], whole.pooled[row])
         assert seen[row, :length].all() and (words[row, length:] == 0).all()
 
@@ -85,12 +85,13 @@ def test_every_token_is_what_the_tower_makes_of_it(pool: Any, causal: bool, fram
     words, seen = Reader(clip)(texts)
     assert clip.text is not None and clip.tokenizer is not None
     frame, whole = clip.tokenizer.frame, clip.text(clip.tokenizer(texts))
+    first = len(frame.begin) if causal else 0  # what is alike before every text is not read
     for row, (text, place) in enumerate(zip(texts, whole.place.tolist(), strict=True)):
         written = len(frame.begin) + len(clip.tokenizer.pieces(text)) + len(frame.end)
-        wanted = {*range(written), place, *range(12 - len(frame.last), 12)}
-        assert set(seen[row].nonzero().flatten().tolist()) == wanted
+        wanted = {*range(first, written), place, *range(12 - len(frame.last), 12)}
+        assert {first + token for token in seen[row].nonzero().flatten().tolist()} == wanted
         for token in wanted:
-            torch.testing.assert_close(words[row, token], whole.tokens[row, token])
+            torch.testing.assert_close(words[row, token - first], whole.tokens[row, token])
     assert (words[~seen] == 0).all()
 
 
@@ -153,10 +154,10 @@ def test_each_word_knows_the_places_of_its_tokens(clip: CLIP, reader: Reader):
         found = reader.pieces(text)
         assert [word for word, _ in found] == text.split()
         places = [place for _, places in found for place in places]
-        assert places == list(range(1, 1 + len(clip.tokenizer.pieces(text))))
+        assert places == list(range(len(clip.tokenizer.pieces(text))))
         shown = clip.tokenizer.pieces(text)
         for word, places in found:
-            own = [shown[place - 1] for place in places]
+            own = [shown[place] for place in places]
             assert own == clip.tokenizer.pieces(word)
 
 
@@ -164,7 +165,7 @@ def test_words_that_are_not_read_have_no_places(reader: Reader):
     found = reader.pieces("heart " * 5 + "zzzzz zz " + "heart " * 4)
     assert len(found) == 11
     assert [len(places) for _, places in found] == [1] * 5 + [6, 1] + [0] * 4
-    assert max(place for _, places in found for place in places) == reader.context - 2
+    assert max(place for _, places in found for place in places) == reader.context - 2, "the end"
     assert reader.pieces("  ") == []
 
 
@@ -218,10 +219,10 @@ def test_of_any_tower_tokens_of_another_width_are_refused(reader: Reader):
     den.config = replace(den.config, text_model="")
     check_reader(den, reader)
     short = word_models.make_denoiser(reader)
-    short.config = replace(den.config, text_context=13)
-    with pytest.raises(BadInput, match=r"up to 13 tokens of 24 numbers, and .* up to 14 of 24"):
+    short.config = replace(den.config, text_context=12)
+    with pytest.raises(BadInput, match=r"up to 12 tokens of 24 numbers, and .* up to 13 of 24"):
         check_reader(short, reader)
-    with pytest.raises(BadInput, match=r"up to 14 tokens of 24 numbers, and .* up to 12 of 16"):
+    with pytest.raises(BadInput, match=r"up to 13 tokens of 24 numbers, and .* up to 11 of 16"):
         check_reader(den, Reader(other_clip()))
 
 

@@ -15,15 +15,15 @@ from mmfm.models.words import Reader
 from mmfm.tasks.draw_words import (
     COUNT,
     Moment,
-    Part,
     Wish,
+    Word,
     between,
-    by_part,
+    by_word,
     draw,
     looked,
     noise_of,
-    parts_of,
     tell,
+    words_of,
 )
 from mmfm.tasks.generate import generate
 
@@ -139,7 +139,8 @@ def test_the_shares_of_a_place_sum_to_one_and_padding_has_none(den: Denoiser, re
         shares = looked(den, told, moment)
         assert shares.shape == (2, told.seen.shape[1], 16, 16)
         torch.testing.assert_close(shares.sum(dim=1), torch.ones(2, 16, 16))
-        assert shares[0, int(told.seen[0].sum()) :].max() == 0
+        count = int(told.seen[0].sum())
+        assert shares[0, count - 1 :].max() == 0, "nobody looks at the mark of the end"
         assert shares[1].flatten(1).std(dim=1).max() > 0.01, "places differ"
 
 
@@ -161,37 +162,31 @@ def test_shares_are_the_mean_over_heads_and_over_the_sizes_at_which_it_reads(
     torch.testing.assert_close(coarse, reduce(expected, "m (y a) (x b) -> m y x", "mean", a=4, b=4))
 
 
-def test_a_text_is_parted_into_its_words_and_the_marks_around_it(reader: Reader):
-    parts = parts_of(reader, "red 하트")
-    assert [(part.text, part.kind) for part in parts] == [
-        ("", "begin"), ("red", "word"), ("하트", "word"), ("", "end"),
-    ]  # fmt: skip
+def test_a_text_is_parted_into_its_words(reader: Reader):
+    words = words_of(reader, "red 하트")
+    assert [word.text for word in words] == ["red", "하트"]
     count = int(reader(["red 하트"]).seen.sum())
-    assert sorted(place for part in parts for place in part.places) == list(range(count))
-    assert parts[0].places == (0,) and parts[-1].places == (count - 1,)
+    assert [place for word in words for place in word.places] == list(range(count - 1))
 
 
 def test_words_beyond_what_is_read_are_there_and_have_no_place(reader: Reader):
-    text = " ".join(["heart"] * 20)
-    parts = parts_of(reader, text)
-    words = [part for part in parts if part.kind == "word"]
+    words = words_of(reader, " ".join(["heart"] * 20))
     assert len(words) == 20 and words[0].places and not words[-1].places
-    assert parts[-1] == Part("", "end", (word_models.CONTEXT - 1,))
-    assert sum(len(part.places) for part in parts) == word_models.CONTEXT
+    assert sum(len(word.places) for word in words) == word_models.CONTEXT - 2
 
 
 def test_a_word_has_the_shares_of_all_its_tokens(den: Denoiser, reader: Reader):
     text = "zebra heart"
     told = tell(den, reader, [text])
     (shares,) = looked(den, told, next(draw(den, reader, [text], WISH)))
-    parts = parts_of(reader, text)
-    zebra = parts[1]
+    words = words_of(reader, text)
+    zebra = words[0]
     assert zebra.text == "zebra" and len(zebra.places) > 1
-    found = by_part(shares, parts)
-    torch.testing.assert_close(found[1], shares[list(zebra.places)].sum(dim=0))
+    found = by_word(shares, words)
+    torch.testing.assert_close(found[0], shares[list(zebra.places)].sum(dim=0))
     torch.testing.assert_close(found.sum(dim=0), torch.ones(16, 16))
-    unread = by_part(shares, [*parts, Part("far", "word", ())])
-    assert unread[-1].max() == 0
+    unread = by_word(shares, [*words, Word("far", ())])
+    assert unread.shape == (3, 16, 16) and unread[-1].max() == 0
 
 
 def test_what_is_told_is_what_the_reader_reads(den: Denoiser, reader: Reader):

@@ -194,7 +194,7 @@ def test_the_folder_holds_a_model_and_says_what_everything_in_it_is(
     c, clip = model.config, load_clip(str(world / "clip"), towers="text")
     assert isinstance(clip, CLIP)
     assert (c.image_size, c.channels, c.classes, c.widths) == (8, 3, 2, (8,))
-    assert (c.text_dim, c.text_context) == (24, 12)
+    assert (c.text_dim, c.text_context) == (24, 11)
     assert c.text_model == Reader(clip).fingerprint == about["words"]
     assert model.labels == ("brush", "pen") and model.reads == str(world / "clip")
     assert model.sampling["guidance"] == 1.5
