@@ -1,6 +1,6 @@
 """What clip-nano answers about pictures that it was never trained on, in both languages.
 
-    python benchmarks/clip_nano.py --data DATA [--model clip-nano | RUN] [--vit vit-nano | RUN]
+    python benchmarks/clip_nano.py --data DATA [--model clip-nano | RUN]
 
 DATA is the folder that it was trained on: what is held out is said in assets/sources/nano-*.toml.
 Every figure has its 95 % interval: Wilson's for questions about pictures of their own, and that of
@@ -31,7 +31,6 @@ from mmfm.errors import MmfmError, NotHere
 from mmfm.measures import wilson
 from mmfm.models.clip import TwoTowers
 from mmfm.models.held_out import Outcome, examine
-from mmfm.models.vit import ViT
 from mmfm.recipes import read_sources
 from mmfm.tasks.classify import ZeroShotClassifier
 
@@ -178,34 +177,12 @@ def photographs(model: TwoTowers) -> Iterator[str]:
         yield f"photographs, of {len(labels)} labels in {spoken}: {right} of {there}"
 
 
-# --- a head over it -------------------------------------------------------------------------------
-
-
-@torch.inference_mode()
-def named(vit: ViT, mixture: Mixture) -> Iterator[str]:
-    """How often a ViT with a head names the held-out photographs right, among all its names."""
-    for part in mixture.held_out:
-        if part.way != "name":
-            continue
-        names = [next(iter(kind.names.values()))[0] for kind in mixture.kinds]
-        truth = torch.tensor([vit.labels.index(names[number]) for number in part.kinds.tolist()])
-        logits = [vit(vit.preprocessing.normalise(some)).logits for some in part.images.split(250)]
-        answer = torch.cat([some for some in logits if some is not None]).argmax(dim=1)
-        share = wilson(int((answer == truth).sum()), len(truth))
-        assert share is not None
-        yield (
-            f"{part.title}, of {len(vit.labels)} names: {share.value:.1%} "
-            f"({share.low:.1%}-{share.high:.1%})"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True)
     parser.add_argument("--model", default="clip-nano", help="bundled, or a run's folder")
-    parser.add_argument("--vit", help="a model with a head over it: bundled, or a run's folder")
     arguments = parser.parse_args()
     model = mmfm.load_clip(arguments.model)
     sources = read_sources(["nano-photos", "nano-emoji"])
@@ -214,11 +191,6 @@ def main() -> None:
     print(f"{this_run()}; {model.source}, {weights:,} weights")
     for line in chain(figures(model, mixture), photographs(model)):
         print(line, flush=True)
-    if arguments.vit is not None:
-        vit = mmfm.load_vit(arguments.vit)
-        print(f"{vit.source}")
-        for line in named(vit, mixture):
-            print(line, flush=True)
 
 
 if __name__ == "__main__":

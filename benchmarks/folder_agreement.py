@@ -1,21 +1,21 @@
 """Whether the fast path sees what the exact one sees: drafted decode and chosen engine, against
 every pixel in fp32.
 
-    python benchmarks/folder_agreement.py [--models clip-shapes vit-cifar] [--engine auto]
+    python benchmarks/folder_agreement.py [--models clip-nano clip-shapes] [--engine auto]
         [--pictures 1200] [--folder DIR]
 
 The bundled models, over drawings and photographs saved as JPEGs of several sizes, or over the
 pictures of a folder of one's own. The cosine of each picture's two vectors is taken after the mean
 of all exact ones is taken off, since that part is common to all and hides what differs. Best labels
 are compared where the exact path's first one leads the second by more than 0.01 in its score; of
-clip-shapes the labels are its 64 colours and forms, of vit-cifar (its pooled features, as an image
-tower) the classes of its own head.
+clip-shapes the labels are its 64 colours and forms, of others what assets/names/photos.csv names.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -29,9 +29,10 @@ from torch import Tensor
 import mmfm
 from mmfm.data import shapes
 from mmfm.data.folders import picture_files
+from mmfm.data.kinds import read_kinds
 from mmfm.encoding import encode
 from mmfm.engines import Engine, choose, plain
-from mmfm.models.clip import CLIP, CLIPConfig, TwoTowers
+from mmfm.models.clip import TwoTowers
 
 COSINE, SAME, MARGIN = 0.99, 0.99, 0.01
 DRAWINGS = (64, 300, 900, 2000)  # pixels of a side
@@ -50,32 +51,13 @@ class Examined:
 
 
 def clip_by_labels(name: str) -> Examined:
-    """A bundled CLIP, asked for the colours and forms that were drawn."""
+    """A CLIP, asked for the colours and forms that were drawn, or for all photographs it knows."""
     clip = mmfm.load_clip(name)
     labels = [f"{colour} {form}" for colour, form in shapes.classes()]
+    if name != "clip-shapes":
+        table = Path(str(files("mmfm.assets"))) / "names" / "photos.csv"
+        labels = list(dict.fromkeys(kind.names["en"][0] for kind in read_kinds(table).values()))
     return Examined(name, clip, mmfm.ZeroShotClassifier(clip, labels, cache=None).probabilities)
-
-
-@torch.no_grad()
-def vit_by_head(name: str, some: Sequence[Path]) -> Examined:
-    """A bundled ViT as the image tower of a CLIP without texts; its own head names the pictures.
-
-    Engines hand out rows of length 1; the head is given them as long as they usually are.
-    """
-    vit = mmfm.load_vit(name)
-    settings = {**vars(vit.config), "classes": 0}
-    dim = vit.config.pooled_dim
-    clip = CLIP(
-        CLIPConfig(image=type(vit.config)(**settings), dim=dim, image_projection="none"),
-        vit.preprocessing,
-        towers="image",
-    ).eval()
-    assert clip.image is not None
-    own = {key: value for key, value in vit.state_dict().items() if not key.startswith("head.")}
-    clip.image.load_state_dict(own, strict=True)
-    images = torch.stack([vit.preprocessing.opened(path, exact=True) for path in some])
-    length = vit(images).pooled.norm(dim=1).mean()
-    return Examined(name, clip, lambda rows: vit.head(rows * length).softmax(dim=1))
 
 
 def write_pictures(folder: Path, count: int) -> dict[str, list[Path]]:
@@ -161,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", nargs="+", default=["clip-shapes", "vit-cifar"])
+    parser.add_argument("--models", nargs="+", default=["clip-nano", "clip-shapes"])
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--pictures", type=int, default=1200)
     parser.add_argument("--folder", type=Path, help="examine these instead")
@@ -175,12 +157,8 @@ def main() -> None:
         else:
             made = write_pictures(Path(name), arguments.pictures)
         print(f"{sum(map(len, made.values())):,} pictures", flush=True)
-        some = [several[0] for several in made.values()]
         for model in arguments.models:
-            vit = model.startswith("vit")
-            examine(
-                vit_by_head(model, some) if vit else clip_by_labels(model), arguments.engine, made
-            )
+            examine(clip_by_labels(model), arguments.engine, made)
 
 
 if __name__ == "__main__":

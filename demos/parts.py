@@ -40,7 +40,7 @@ MAX_PIXELS = 50_000_000
 LONGEST_SIDE = 2048  # what a visit remembers of a picture; no model here sees more
 RANDOM = "random"  # a model's name here when no checkpoint is
 # Of several that fit; the others come as they are listed. Out of the Noise begins with many steps.
-FIRST = (*DEFAULTS, "vit-nano", "vit-cifar", "mnist-nano")
+FIRST = (*DEFAULTS, "vit-nano", "mnist-nano")
 
 
 # --- which models -------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A model's name -> its files on this machine.
 
-    vit-cifar                       bundled with the package
+    vit-nano                        bundled with the package
     runs/a, model.safetensors       a folder or a file: ours, timm's, transformers', open_clip's
     timm:vit_base_patch16_224       a checkpoint of timm, from the Hugging Face cache or the network
     hf:facebook/dinov2-small        a repository of the Hugging Face hub, likewise

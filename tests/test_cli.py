@@ -283,11 +283,11 @@ def test_demo_hands_its_options_to_the_pages(monkeypatch: pytest.MonkeyPatch):
         "lang": None,
         "open_browser": False,  # there is no terminal, so nobody to open it for
     }
-    command = "patches --model vit-cifar --device cpu --port 8000 --host 0.0.0.0 --auth me:secret"
+    command = "patches --model vit-nano --device cpu --port 8000 --host 0.0.0.0 --auth me:secret"
     command += " --allowed-host a.example --allowed-host b.example --allow /a --allow /b --lang ko"
     assert served(monkeypatch, *command.split()) == {
         "page": "patches",
-        "model": "vit-cifar",
+        "model": "vit-nano",
         "device": "cpu",
         "port": 8000,
         "host": "0.0.0.0",
@@ -309,7 +309,7 @@ def test_models_are_listed_in_columns(
 ):
     here = [
         Checkpoint(
-            "vit-cifar",
+            "vit-nano",
             "image classification",
             5_000_000,
             "bundled",
@@ -322,9 +322,9 @@ def test_models_are_listed_in_columns(
     monkeypatch.setattr(doctor, "checkpoints", lambda: iter(here))
     assert cli.main(["models"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "name       task                  size     where    score   card",
-        "vit-cifar  image classification  5.0 MB   bundled  70.3 %  /a/README.md",
-        "hf:a/b     dinov2                88.0 MB  cached   -       /b: cut short",
+        "name      task                  size     where    score   card",
+        "vit-nano  image classification  5.0 MB   bundled  70.3 %  /a/README.md",
+        "hf:a/b    dinov2                88.0 MB  cached   -       /b: cut short",
     ]
 
 

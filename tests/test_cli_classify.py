@@ -171,7 +171,7 @@ def test_v_says_what_is_run_and_what_the_scores_mean(
         (["{folder}/note.txt", "--labels", "a,b"], 1, "left out"),
         (["{folder}/empty", "--labels", "a,b"], 1, "no picture in"),
         (["{folder}", "--labels", "a,b", "--model", "nowhere"], 1, "no model 'nowhere'"),
-        (["{folder}", "--labels", "a,b", "--model", "vit-cifar"], 2, "load_vit"),
+        (["{folder}", "--labels", "a,b", "--model", "vit-nano"], 2, "load_vit"),
         (["{folder}", "--labels", "a,b", "--templates", "baroque"], 2, "baroque"),
         (["{folder}", "--labels", "a,b", "--device", "abacus"], 2, "abacus"),
         (["{folder}", "--labels", "a,b", "--calibration", "no.json"], 1, "no such calibration"),

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mixtures import HANDS, SIZE, Oracle, make_sources, tables
-from torch import Tensor
 
 from mmfm.data.mixture import Mixture, load_mixture
 from mmfm.errors import NotHere
@@ -162,26 +161,3 @@ def test_a_photograph_that_is_not_there_is_said_and_four_must_be(
     monkeypatch.setattr(bench, "DEMANDED", ("nobody.png",))
     with pytest.raises(NotHere, match=r"lacks nobody\.png"):
         list(bench.photographs(Oracle({})))
-
-
-class Namer:
-    """A head over the oracle, which takes trout for oaks."""
-
-    def __init__(self, mixture: Mixture) -> None:
-        self.labels = mixture.names[:5]
-        self.oracle = Oracle({"trout": 22})
-        self.preprocessing = self.oracle.preprocessing
-
-    def __call__(self, images: Tensor) -> SimpleNamespace:
-        seen = self.oracle.project_image(images)
-        seen[seen[:, 21] == 1] = torch.eye(32)[22]
-        numbers = [self.oracle.names[name] for name in self.labels]
-        return SimpleNamespace(logits=seen[:, numbers])
-
-
-def test_a_head_is_asked_for_each_set_of_photographs_alone(mixture: Mixture) -> None:
-    photos, coarse = bench.named(Namer(mixture), mixture)  # pyright: ignore[reportArgumentType]
-    truth = mixture.held_out[0].kinds
-    share = float((truth != 1).double().mean())
-    assert photos.startswith(f"photos, of 5 names: {share:.1%} (")
-    assert coarse.startswith("coarse, of 5 names: 100.0% (")

@@ -61,7 +61,7 @@ def test_a_run_is_exported_and_a_line_says_how_to_go_on(
         (["{made}/run", "--to", "onnx", "--out", "no/where"], 1, "there is no folder no"),
         (["{made}/run", "--to", "onnx", "--out", "file"], 2, "this is a file"),
         (["{made}/nowhere", "--to", "onnx", "--out", "out"], 1, "no model"),
-        (["vit-cifar", "--to", "diffusers", "--out", "out"], 2, "'vit'"),
+        (["vit-nano", "--to", "diffusers", "--out", "out"], 2, "'vit'"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(

@@ -588,7 +588,7 @@ def test_where_a_model_is_published_is_told_by_its_name(tmp_path: Path, cache: P
     assert tagged.layouts == (hub.OPEN_CLIP,)
     assert hub.source("hf:a/b") == hub.Source("a/b", hub.FOR_ANY)
     assert hub.source("timm:vit_x.y") == hub.Source("timm/vit_x.y", hub.FOR_VIT)
-    assert hub.source("vit-cifar") is None
+    assert hub.source("vit-nano") is None
     assert hub.source(str(checkpoint(tmp_path / "own"))) is None
     with pytest.raises(NotHere, match="neither bundled nor a file or folder"):
         hub.source("vit-huge")
@@ -600,7 +600,7 @@ def test_where_a_model_is_published_is_told_by_its_name(tmp_path: Path, cache: P
 def test_a_model_is_named_by_a_text_or_a_path(load: Callable[[Any], Any], tmp_path: Path):
     with pytest.raises(MmfmError, match="no-such-folder"):
         load(tmp_path / "no-such-folder")
-    for nothing in (None, 5, b"vit-cifar"):
+    for nothing in (None, 5, b"vit-nano"):
         with pytest.raises(BadInput, match=r"a model has a name or a path, and .* is neither"):
             load(nothing)
 
@@ -616,7 +616,7 @@ def test_what_is_here_is_found_as_find_finds_it_and_nobody_is_asked(
     repository = "timm/vit_base_patch32_clip_224.openai"
     cached_files(cache, repository, "open_clip_model.safetensors")
     cached_files(cache, "jienengchen/ViTamin-S", "pytorch_model.bin")
-    names += ["vit-cifar", str(checkpoint(tmp_path / "own"))]
+    names += ["vit-nano", str(checkpoint(tmp_path / "own"))]
     for name in names:
         assert hub.here(name) == hub.find(name, hub.FOR_ANY)
 
@@ -762,10 +762,10 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_bundled_are_the_folders_with_a_config(shelf: Path, cache: Path):
     assert hub.bundled() == {}
     small = checkpoint(shelf / "vit-small")
-    checkpoint(shelf / "vit-cifar")
+    checkpoint(shelf / "vit-nano")
     (shelf / "half-done").mkdir()
     (shelf / "README.md").write_text("")
-    assert list(hub.bundled()) == ["vit-cifar", "vit-small"]
+    assert list(hub.bundled()) == ["vit-nano", "vit-small"]
     found = hub.find("vit-small")
     assert (found.origin, found.folder) == ("bundled", small)
 
@@ -778,17 +778,17 @@ def test_what_the_package_bundles_has_weights_and_a_card():
 
 @pytest.mark.parametrize("name", ["", " ", "\n"])
 def test_an_empty_name_is_refused(name: str, shelf: Path, cache: Path):
-    checkpoint(shelf / "vit-cifar")
-    with pytest.raises(BadInput, match="empty model name; here are: vit-cifar;"):
+    checkpoint(shelf / "vit-nano")
+    with pytest.raises(BadInput, match="empty model name; here are: vit-nano;"):
         hub.find(name)
 
 
 def test_an_unknown_name_lists_what_is_here(shelf: Path, cache: Path):
     with pytest.raises(NotHere, match="here are: none; or name a folder, timm:NAME or hf:OWNER"):
         hub.find("vit-huge")
-    checkpoint(shelf / "vit-cifar")
+    checkpoint(shelf / "vit-nano")
     cached_checkpoint(cache, "facebook/dinov2-small")
-    with pytest.raises(NotHere, match="here are: vit-cifar, hf:facebook/dinov2-small;") as caught:
+    with pytest.raises(NotHere, match="here are: vit-nano, hf:facebook/dinov2-small;") as caught:
         hub.find("vit-huge")
     assert "'vit-huge'" in str(caught.value)
 

@@ -86,9 +86,9 @@ def test_a_program_gets_the_same_as_json(
 def test_a_card_is_printed_and_does_nothing_to_the_terminal(
     served: PublishedHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = run("models", "card", "vit-cifar", capsys=capsys)
+    status, out, err = run("models", "card", "vit-nano", capsys=capsys)
     assert (status, err) == (0, "")
-    assert out == (ASSETS / "vit-cifar" / "README.md").read_text(encoding="utf-8")
+    assert out == (ASSETS / "vit-nano" / "README.md").read_text(encoding="utf-8")
     run("models", "get", "hf:owner/model", capsys=capsys)
     status, out, _ = run("models", "card", "hf:owner/model", capsys=capsys)
     assert status == 0 and "with a \\x1b[31mred herring\n" in out and "\x1b" not in out
@@ -125,8 +125,8 @@ def test_a_fetch_says_before_and_after_what_it_is_about(
     ("name", "said"),
     [
         ("hf:owner/model", "hf:owner/model is here already, 2.0 MB, for use without a network\n"),
-        ("vit-cifar", "vit-cifar comes with the package; there is nothing to fetch\n"),
-        (f"{ASSETS / 'vit-cifar'}", "is a folder of yours; there is nothing to fetch\n"),
+        ("vit-nano", "vit-nano comes with the package; there is nothing to fetch\n"),
+        (f"{ASSETS / 'vit-nano'}", "is a folder of yours; there is nothing to fetch\n"),
     ],
 )
 def test_what_is_here_already_is_said_and_nobody_is_asked(

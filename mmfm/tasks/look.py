@@ -1,6 +1,6 @@
 """Look into a vision transformer: which patch looks where, and what is said when patches go.
 
-    lens = Lens(load_vit("vit-cifar"))
+    lens = Lens(load_vit("vit-nano"))
     look = lens.look(picture)              # one pass; everything below reads from it
     look.attention(layer=3)                # who looks at which patch, head by head
     look.rollout                           # the same, followed through all layers

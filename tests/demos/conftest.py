@@ -1,7 +1,6 @@
 """One server with a small random model, for all tests of the pages."""
 
 import os
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from mmfm.demos import app
 from mmfm.demos.page import Context
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from mmfm import hub
 from mmfm.models.checkpoints import save_vit
 from mmfm.models.vit import ViT, ViTConfig
 
@@ -56,15 +54,6 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator
         visitors.serving(app.build(Context("cpu", str(folder)))) as address,
     ):
         yield address
-
-
-@pytest.fixture
-def newcomers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if vit-nano had come with the package, beside the one that it follows."""
-    shelf, older = tmp_path / "mmfm.assets" / "checkpoints", "vit-cifar"
-    for name in (older, "vit-nano"):
-        shutil.copytree(hub.bundled()[older], shelf / name)
-    monkeypatch.setattr(hub, "files", lambda package: tmp_path / package)
 
 
 @pytest.fixture(scope="module")

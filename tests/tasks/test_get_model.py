@@ -97,7 +97,7 @@ def parts(cache: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("name", "load"),
-    [("clip-shapes", load_clip), ("vit-cifar", load_vit), ("mnist-nano", load_denoiser)],
+    [("clip-shapes", load_clip), ("vit-nano", load_vit), ("mnist-nano", load_denoiser)],
 )
 def test_what_was_fetched_is_loaded_without_a_network(
     name: str, load: Callable[[str], Any], served: PublishedHub, monkeypatch: pytest.MonkeyPatch
@@ -329,7 +329,7 @@ def test_what_is_here_is_said_without_asking_anyone(served: PublishedHub) -> Non
     served.publish("owner/model", plain())
     got("hf:owner/model")
     before = served.questions
-    for name in ("hf:owner/model", "vit-cifar", str(ASSETS / "vit-cifar")):
+    for name in ("hf:owner/model", "vit-nano", str(ASSETS / "vit-nano")):
         assert look_up(name).files == ()
     assert served.questions == before
 

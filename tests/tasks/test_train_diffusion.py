@@ -573,7 +573,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
         (("--data", "nowhere", "--out", "OUT"), "a folder of pictures", 1),
         (("--data", "digits", "--out", "OUT", "--recipe", "cake"), "diffusion-mnist", 2),
         (("--data", "digits", "--out", "OUT", "--recipe", "vit-digits"), "are diffusion-", 2),
-        (("--data", "nowhere", "--out", "OUT", "--start", "vit-cifar"), "mmfm train diffusion", 2),
+        (("--data", "nowhere", "--out", "OUT", "--start", "vit-nano"), "mmfm train diffusion", 2),
         (("--data", "digits", "--out", "OUT", "--steps", "0"), "0 steps", 2),
         (("--data", "digits", "--out", "OUT", "--minutes", "nan"), "nan minutes", 2),
         (("--data", "digits", "--out", "OUT", "--size", "7"), "8x8 to 64x64", 2),

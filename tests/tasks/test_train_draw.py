@@ -548,7 +548,7 @@ def one_line(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[in
         (("--data", "DATA", "--out", "OUT", "--recipe", "cake"), "emoji-nano", 2),
         (("--data", "nowhere", "--out", "OUT"), "no things.parquet", 1),
         (
-            ("--data", "nowhere", "--out", "OUT", "--start", "vit-cifar"),
+            ("--data", "nowhere", "--out", "OUT", "--start", "vit-nano"),
             "a run of mmfm train draw",
             2,
         ),

@@ -578,7 +578,7 @@ def test_torchrun_teaches_as_well_as_one_process(
         (("--out", "OUT"), "--from is missing", 2),
         (("--from", "TEACHER", "--out", "OUT"), "--data is missing", 2),
         (("--from", "nobody", "--data", "digits", "--out", "OUT"), "nobody", 1),
-        (("--from", "vit-cifar", "--data", "digits", "--out", "OUT"), "mmfm train diffusion", 2),
+        (("--from", "vit-nano", "--data", "digits", "--out", "OUT"), "mmfm train diffusion", 2),
         (("--from", "STUDENT", "--data", "digits", "--out", "OUT"), "few steps itself", 2),
         (("--from", "NOISE", "--data", "digits", "--out", "OUT"), "'flow'", 2),
         (("--from", "READS", "--data", "digits", "--out", "OUT"), "reads words", 2),

@@ -319,7 +319,7 @@ def test_the_command_trains_and_resumes(tmp_path: Path, tiny: Path) -> None:
         (("--data", "digits", "--out", "OUT", "--recipe", "vit-digits"), "are ruler-emoji", 2),
         (("--data", "digits", "--out", "OUT", "--recipe", "VIT"), "[model] has no 'patch_size'", 2),
         (("--data", "nowhere", "--out", "OUT", "--recipe", "ruler-emoji"), "--data names", 1),
-        (("--data", "digits", "--out", "OUT", "--start", "vit-cifar"), "mmfm train ruler makes", 2),
+        (("--data", "digits", "--out", "OUT", "--start", "vit-nano"), "mmfm train ruler makes", 2),
         (("--data", "digits", "--out", "OUT", "--start", "mnist-ruler"), "--size brings it", 2),
         (("--data", "digits", "--out", "OTHER"), "already holds a run of mmfm train vit", 1),
         (("--out", "OTHER", "--resume"), "mmfm train vit --out", 1),

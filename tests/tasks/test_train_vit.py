@@ -302,7 +302,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     [
         ("mnist-nano", "name a run of mmfm train vit or train clip"),
         ("no-such", "no model 'no-such'.*; name a run of mmfm train vit"),
-        ("vit-cifar", "leave out --start"),
+        ("vit-nano", "leave out --start"),
     ],
 )
 def test_a_start_that_does_not_fit_is_answered_with_what_does(
