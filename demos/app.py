@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FIRST_PORT = 7860
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LARGEST_UPLOAD = "32mb"
-# Gradio loads it with the first question of the first visitor, who waited a second for it.
+# Gradio loads it with the first question of the first visitor, who would wait a second for it.
 LOADED_AHEAD = "matplotlib.pyplot"
 
 # The browser itself refuses what would leave this server. Gradio needs inline styles and scripts,
@@ -113,11 +113,10 @@ def serve(
         if model is not None:
             page = _page_for(model, page, known)
         app = build(context, hosts=hosts, login=login)
+        import_module(LOADED_AHEAD)
         with listen(host, port) as listening:
             address = _address(host, listening.getsockname()[1], page, known)
             print(f"mmfm runs at {address} (stop it with Ctrl-C)", flush=True)
-            # While the browser fetches the page, nothing else is to be done here.
-            threading.Thread(target=import_module, args=(LOADED_AHEAD,), daemon=True).start()
             if open_browser and _has_screen():
                 webbrowser.open(address)
             _run(app, listening)
