@@ -13,7 +13,8 @@ WORDS: dict[str, dict[str, str]] = {
         "forms, in English and Korean. Of photographs it knows nothing.",
         "for_photos": "For photographs, start this page with a public model: {photos}. For Korean "
         "labels on photographs: {korean}.",
-        "knows_things": KNOWS_THINGS["en"],
+        "knows_things": f"{KNOWS_THINGS['en']} The cat and the astronaut below it mistakes for "
+        "other things: choose one, and press ✓ at the right label.",
         "for_work": "For real work, start this page with a public model: {photos}. For Korean "
         "labels: {korean}.",
         "labels": "Labels",
@@ -140,7 +141,8 @@ WORDS: dict[str, dict[str, str]] = {
         "영어와 한국어로 알아요. 사진은 전혀 몰라요.",
         "for_photos": "사진에 쓰려면 공개 모델로 이 페이지를 시작하세요: {photos}. 사진에 한국어 "
         "라벨을 쓰려면: {korean}.",
-        "knows_things": KNOWS_THINGS["ko"],
+        "knows_things": f"{KNOWS_THINGS['ko']} 아래의 고양이와 우주비행사는 다른 것으로 잘못 봐요. "
+        "하나를 골라 맞는 라벨의 ✓를 눌러 보세요.",
         "for_work": "실제로 쓰려면 공개 모델로 이 페이지를 시작하세요: {photos}. 한국어 라벨을 "
         "쓰려면: {korean}.",
         "labels": "라벨",

@@ -383,6 +383,20 @@ def test_clip_nano_is_what_the_page_starts_with_and_is_asked_about_photographs()
     assert WhyClip(Context("cpu", "clip-shapes")).names[:2] == ["clip-shapes", "clip-nano"]
 
 
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_of_the_first_photographs_it_gets_wrong_the_two_that_the_page_names(lang: str) -> None:
+    page = WhyClip(Context("cpu"))
+    visit = page.first_visit(lang)
+    clf = zero_shot.asked(page.clip("clip-nano"), visit.question, WORDS[lang])
+    cat, astronaut, rocket, coffee = clf.labels
+    right = {"coffee": coffee, "rocket": rocket, "cat": cat, "astronaut": astronaut}
+    tiles = {tile.id: tile.picture for tile in visit.tiles}
+    assert list(tiles)[:2] == ["coffee", "rocket"]
+    said = clf.judge(clf.clip.encode_image([tiles[name] for name in right]))
+    wrong = {name for name, one in zip(right, said, strict=True) if one.label != right[name]}
+    assert wrong == {"cat", "astronaut"}
+
+
 def test_labels_and_names_are_escaped_and_commands_are_shown() -> None:
     shown = zero_shot.about_html("clip-shapes", WORDS["en"])
     assert "<code>mmfm demo zero_shot --model ViT-B-32/laion2b_s34b_b79k</code>" in shown
