@@ -121,6 +121,7 @@ def test_a_label_is_said_in_the_visitors_language_where_it_is_known() -> None:
 def test_examples_are_here_without_a_network() -> None:
     found = parts.examples()
     assert {"cat", "astronaut", "shapes", "stripes"} <= found.keys()
+    assert next(iter(found)) == "coffee"  # what the page opens with, and vit-nano knows
     assert all(name in words.PATCHES["ko"] for name in found)
 
 
